@@ -1,0 +1,65 @@
+// dynamics: K steps on an energy, from an initial state. Noise-free gradient descent and Langevin
+// dynamics; a thread takes a tile of chains and runs all K steps on it.
+#ifndef SHORTRUN_DYNAMICS_H
+#define SHORTRUN_DYNAMICS_H
+
+#include <shortrun/energy.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum sr_start {
+    SR_START_UNIFORM,   // uniform on [-1, 1]^d
+    SR_START_GAUSSIAN,  // N(0, I)
+    SR_START_DATA,      // rows of the training data
+    SR_START_PERSISTENT // where the chains were left, re-started from `restart_from` at a rate
+} sr_start;
+SR_API const char *sr_start_name(sr_start start);
+SR_API sr_status sr_start_parse(const char *name, sr_start *out);
+
+// x_{k+1} = x_k - step_size grad E(x_k) + noise eps_k, k = 0 .. steps-1, then clamped if `clamp` > 0.
+// noise = 0 is the noise-free flow (Euler). Langevin at temperature T has noise^2 = 2 step_size T.
+typedef struct sr_dynamics {
+    size_t steps;          // K >= 1
+    double step_size;      // s > 0
+    double noise;          // sigma >= 0
+    bool noise_last;       // add noise on the last step too
+    double clamp;          // states are clamped to [-clamp, clamp] after every step; 0: no clamp
+    sr_start start;
+    sr_start restart_from; // persistent: uniform, gaussian or data
+    double restart_rate;   // persistent: probability that a chain starts anew in an iteration, [0, 1]
+} sr_dynamics;
+
+SR_API sr_status sr_dynamics_check(const sr_dynamics *dynamics); // range of every field
+SR_API double sr_dynamics_temperature(const sr_dynamics *dynamics); // sigma^2 / (2 s)
+
+// Per-step diagnostics of a run, arrays of steps+1 (displacement: from x_k to x_{k+1}, last entry 0),
+// means over the chains in a fixed order. Any pointer may be NULL.
+typedef struct sr_trace {
+    double *energy;        // mean E(x_k)
+    double *gradient_norm; // mean |grad E(x_k)|
+    double *displacement;  // mean |x_{k+1} - x_k|
+    double *largest;       // max over chains and elements of |x_k|
+} sr_trace;
+
+// Initial states x (n, dim) for uniform and Gaussian starts; chain i of the stream (seed, epoch).
+// first: number of the first chain.
+SR_API void sr_start_fill(sr_start start, uint64_t seed, uint64_t epoch, uint64_t first, size_t n,
+                          size_t dim, float *x);
+
+// Runs the dynamics in place on x (n, dim), chains numbered first, first+1, ..., noise from the stream
+// (seed, SR_PURPOSE_DYNAMICS, epoch). trace may be NULL (it costs one more evaluation at the end).
+// The team's energy is the one that is run. Same bits for any number of threads.
+SR_API sr_status sr_dynamics_run(sr_team *team, const sr_dynamics *dynamics, uint64_t seed,
+                                 uint64_t epoch, uint64_t first, size_t n, float *x,
+                                 const sr_trace *trace);
+// As above with the noise given: noise (steps, n, dim), NULL for none. For tests against references.
+SR_API sr_status sr_dynamics_run_given(sr_team *team, const sr_dynamics *dynamics,
+                                       const float *noise, size_t n, float *x,
+                                       const sr_trace *trace);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

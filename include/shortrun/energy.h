@@ -1,0 +1,90 @@
+// energy: scalar functions E(x), low on data, behind one small interface. A network with one output, the
+// closed-form densities, or a user's own function. Knows nothing of samplers.
+#ifndef SHORTRUN_ENERGY_H
+#define SHORTRUN_ENERGY_H
+
+#include <shortrun/net.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// An energy over x of dimension dim. Executing is thread-safe: each thread brings a workspace.
+typedef struct sr_energy sr_energy;
+typedef struct sr_energy_workspace sr_energy_workspace;
+
+// What an implementation supplies. All functions take n <= tile samples x (n, dim).
+typedef struct sr_energy_ops {
+    // e (n) = E(x) and, where dx is not NULL, dx (n, dim) = gradient of E in x. e may be NULL.
+    void (*evaluate)(const void *self, void *workspace, size_t n, const float *x, float *e, float *dx);
+    // dtheta (parameters) = sum_i weight_i dE(x_i)/dtheta, written; e (n) may be NULL. NULL if there are
+    // no parameters.
+    void (*gradient_theta)(const void *self, void *workspace, size_t n, const float *x,
+                           const float *weight, float *e, float *dtheta);
+    sr_status (*workspace_create)(const void *self, void **workspace); // NULL: none needed
+    void (*workspace_destroy)(void *workspace);
+    double *(*seconds)(void *workspace); // SR_PHASE_COUNT counters; NULL: not measured
+    void (*destroy)(void *self);         // NULL: nothing to release
+} sr_energy_ops;
+
+// Takes ownership of self (ops->destroy releases it). tile: samples evaluated at a time by one thread.
+SR_API sr_status sr_energy_create(const sr_energy_ops *ops, void *self, size_t dim, size_t parameters,
+                                  size_t tile, sr_energy **out);
+SR_API void sr_energy_destroy(sr_energy *energy);
+SR_API size_t sr_energy_dim(const sr_energy *energy);
+SR_API size_t sr_energy_tile(const sr_energy *energy);
+SR_API size_t sr_energy_parameters(const sr_energy *energy);
+
+// A network with one output. tile 0 chooses one. Parameters are set with sr_energy_set_parameters.
+SR_API sr_status sr_energy_network(const sr_net *net, sr_engine engine, size_t tile, sr_energy **out);
+SR_API void sr_energy_set_parameters(sr_energy *energy, const float *theta); // (parameters)
+SR_API const sr_plan *sr_energy_plan(const sr_energy *energy);               // NULL if not a network
+
+// Closed forms: E(x) = -log density (up to a constant where said).
+// Mixture of `count` isotropic Gaussians: centres (count, dim), deviation, weights (count; NULL: equal).
+SR_API sr_status sr_energy_gaussian_mixture(size_t dim, size_t count, const double *centres,
+                                            double deviation, const double *weights, sr_energy **out);
+// Rings in 2-D: radii (count), each ring's radial profile Gaussian of the given deviation; E up to a
+// constant.
+SR_API sr_status sr_energy_rings(size_t count, const double *radii, double deviation, sr_energy **out);
+// E = |x|^2 / (2 deviation^2), any dimension.
+SR_API sr_status sr_energy_quadratic(size_t dim, double deviation, sr_energy **out);
+
+// A user's own function, called for n samples at a time, from several threads at once:
+// e (n), dx (n, dim) may be NULL.
+typedef void (*sr_energy_callback)(void *user, size_t n, size_t dim, const float *x, float *e, float *dx);
+SR_API sr_status sr_energy_function(size_t dim, sr_energy_callback callback, void *user,
+                                    sr_energy **out);
+
+// One thread's scratch.
+SR_API sr_status sr_energy_workspace_create(const sr_energy *energy, sr_energy_workspace **out);
+SR_API void sr_energy_workspace_destroy(sr_energy_workspace *workspace);
+SR_API double *sr_energy_workspace_seconds(sr_energy_workspace *workspace); // SR_PHASE_COUNT, never NULL
+
+// One tile, by one thread: n <= tile. See sr_energy_ops.
+SR_API void sr_energy_evaluate(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                               const float *x, float *e, float *dx);
+SR_API void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                                     const float *x, const float *weight, float *e, float *dtheta);
+
+// Many threads' scratch and the batch drivers on it. Tiles are fixed by the energy, reductions run in the
+// order of the tiles: the same bits for any number of threads.
+typedef struct sr_team sr_team;
+SR_API sr_status sr_team_create(const sr_energy *energy, unsigned threads, sr_team **out);
+SR_API void sr_team_destroy(sr_team *team);
+SR_API unsigned sr_team_threads(const sr_team *team);
+SR_API sr_energy_workspace *sr_team_workspace(sr_team *team, unsigned thread);
+// Sum over threads of the seconds per phase: seconds (SR_PHASE_COUNT); then resets them if asked.
+SR_API void sr_team_seconds(sr_team *team, bool reset, double *seconds);
+
+// Any n: e (n), dx (n, dim) or NULL.
+SR_API void sr_team_evaluate(sr_team *team, size_t n, const float *x, float *e, float *dx);
+// Any n: dtheta (parameters) = sum_i weight_i dE(x_i)/dtheta; e (n) or NULL. Allocates its partial sums on
+// first use for this n.
+SR_API sr_status sr_team_gradient_theta(sr_team *team, size_t n, const float *x, const float *weight,
+                                        float *e, float *dtheta);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,144 @@
+// kernels: the arithmetic. One table of function pointers per instruction set, filled with the readable
+// scalar reference and then climbed as far as the CPU allows. Kernels allocate nothing, start no threads,
+// cannot fail, and know no network. All arrays are dense and row-major; images are NCHW.
+#ifndef SHORTRUN_KERNELS_H
+#define SHORTRUN_KERNELS_H
+
+#include <shortrun/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum sr_activation {
+    SR_SILU,       // z sigmoid(z)
+    SR_LEAKY_RELU, // max(z, 0.2 z)
+    SR_RELU,       // max(z, 0)
+    SR_SOFTPLUS,   // log(1 + exp z)
+    SR_ELU,        // z > 0 ? z : exp(z) - 1
+    SR_GELU,       // z Phi(z), exact (erf)
+    SR_TANH,
+    SR_ACTIVATION_COUNT,
+    SR_IDENTITY = SR_ACTIVATION_COUNT // no activation (a network's last layer)
+} sr_activation;
+
+#define SR_LEAKY_SLOPE 0.2f
+
+SR_API const char *sr_activation_name(sr_activation activation); // "silu", "leaky_relu", ... "identity"
+// SR_OK and *out, or SR_ERROR_ARGUMENT with the allowed names in the message.
+SR_API sr_status sr_activation_parse(const char *name, sr_activation *out);
+// True where the second derivative is not zero almost everywhere (all but leaky_relu and relu).
+SR_API bool sr_activation_has_curvature(sr_activation activation);
+
+// A two-dimensional convolution (cross-correlation, as in PyTorch): x (batch, in_channels, in_height,
+// in_width), w (out_channels, in_channels, kernel, kernel) with kernel_height x kernel_width, y (batch,
+// out_channels, out_height, out_width). A dense layer is the case of 1x1 images.
+typedef struct sr_conv_shape {
+    size_t in_channels, in_height, in_width;
+    size_t out_channels, out_height, out_width;
+    size_t kernel_height, kernel_width, stride, padding;
+} sr_conv_shape;
+
+// out = (in + 2 padding - kernel) / stride + 1, filled in by this helper.
+SR_API sr_conv_shape sr_conv_shape_make(size_t in_channels, size_t in_height, size_t in_width,
+                                        size_t out_channels, size_t kernel_height,
+                                        size_t kernel_width, size_t stride, size_t padding);
+// Multiply-adds of one direction for one sample.
+SR_API double sr_conv_shape_multiply_adds(const sr_conv_shape *shape);
+
+// Counter-based random streams (Philox4x32-10, Salmon et al. 2011). A stream is named by (seed, purpose,
+// epoch); within it, every (chain, step, element) has its own number, the same on every ISA and for any
+// number of threads.
+typedef struct sr_stream {
+    uint32_t key[2];
+} sr_stream;
+
+typedef enum sr_purpose {
+    SR_PURPOSE_INIT_WEIGHTS,
+    SR_PURPOSE_START,      // initial states of chains
+    SR_PURPOSE_DYNAMICS,   // noise of the dynamics
+    SR_PURPOSE_RESTART,    // which persistent chains start anew
+    SR_PURPOSE_BATCH,      // which data rows enter a batch
+    SR_PURPOSE_DATA_NOISE, // noise added to data
+    SR_PURPOSE_DATA,       // samples of synthetic densities
+    SR_PURPOSE_PROJECTION, // random projections of metrics
+    SR_PURPOSE_SPECTRAL,   // start vectors of power iterations
+    SR_PURPOSE_CLASSIFIER, // training of feature networks
+    SR_PURPOSE_TEST
+} sr_purpose;
+
+// key = first two words of philox(counter = {purpose, epoch low, epoch high, 0}, key = seed).
+SR_API sr_stream sr_stream_make(uint64_t seed, sr_purpose purpose, uint64_t epoch);
+
+// One Philox4x32-10 block (Random123's philox4x32), for whoever needs single numbers.
+SR_API void sr_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+
+// Element e of (chain, step) lies in the group g = e / 64 of 16 blocks: block 16 g + e % 16, word
+// (e % 64) / 16; the block's counter is {block, step, chain low, chain high}. Uniforms are
+// (word >> 8) * 2^-24 in [0, 1). Normals are Box-Muller on words (0, 1) and (2, 3) of each block.
+typedef struct sr_kernels {
+    sr_isa isa;
+    // y = act(z) and, where derivative is not NULL, derivative = act'(z). In place (y == z) allowed.
+    void (*activation)(sr_activation activation, size_t n, const float *z, float *y,
+                       float *derivative);
+    // out = a * b elementwise; in place allowed.
+    void (*multiply)(size_t n, const float *a, const float *b, float *out);
+    void (*uniform)(sr_stream stream, uint64_t chain, uint32_t step, size_t n, float *out);
+    void (*normal)(sr_stream stream, uint64_t chain, uint32_t step, size_t n, float *out);
+    // x <- x - step_size * gradient + noise_scale * noise, then clamped to [low, high].
+    // noise may be NULL (no noise term). Pass low = -INFINITY, high = INFINITY for no clamp.
+    void (*update)(size_t n, float *x, const float *gradient, const float *noise, float step_size,
+                   float noise_scale, float low, float high);
+    // PyTorch's Adam (Kingma and Ba 2015, bias-corrected); t counts from 1. m, v: moments, updated.
+    void (*adam)(size_t n, float *theta, const float *gradient, float *m, float *v, float rate,
+                 float beta1, float beta2, float epsilon, uint64_t t);
+    // Sum of squares in double, fixed order (the same on every ISA).
+    double (*sum_squares)(size_t n, const float *x);
+} sr_kernels;
+
+// The table for the active ISA of sr_cpu_get(); and for one named ISA (climbs no higher than the CPU).
+SR_API const sr_kernels *sr_kernels_get(void);
+SR_API const sr_kernels *sr_kernels_for(sr_isa isa);
+
+// The readable reference of convolution, float and double. `batch` samples. bias, dbias may be NULL.
+// backward_weights writes (does not add) sums over the batch.
+SR_API void sr_conv_forward_scalar(const sr_conv_shape *shape, size_t batch, const float *x,
+                                   const float *w, const float *bias, float *y);
+SR_API void sr_conv_backward_data_scalar(const sr_conv_shape *shape, size_t batch, const float *dy,
+                                         const float *w, float *dx);
+SR_API void sr_conv_backward_weights_scalar(const sr_conv_shape *shape, size_t batch,
+                                            const float *x, const float *dy, float *dw,
+                                            float *dbias);
+SR_API void sr_conv_forward_scalar_f64(const sr_conv_shape *shape, size_t batch, const double *x,
+                                       const double *w, const double *bias, double *y);
+SR_API void sr_conv_backward_data_scalar_f64(const sr_conv_shape *shape, size_t batch,
+                                             const double *dy, const double *w, double *dx);
+SR_API void sr_conv_backward_weights_scalar_f64(const sr_conv_shape *shape, size_t batch,
+                                                const double *x, const double *dy, double *dw,
+                                                double *dbias);
+// y = act(z), derivative = act'(z) (may be NULL) in double, from libm.
+SR_API void sr_activation_scalar_f64(sr_activation activation, size_t n, const double *z, double *y,
+                                     double *derivative);
+
+// Engines: who multiplies. `auto` takes oneDNN where it is built in, else scalar.
+typedef enum sr_engine { SR_ENGINE_AUTO, SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN } sr_engine;
+SR_API const char *sr_engine_name(sr_engine engine);
+SR_API sr_status sr_engine_parse(const char *name, sr_engine *out);
+SR_API bool sr_engine_available(sr_engine engine);
+SR_API sr_engine sr_engine_resolve(sr_engine engine); // auto -> the engine it means here
+SR_API const char *sr_engine_version(sr_engine engine); // "2.6.3" for oneDNN; "" otherwise
+
+// One layer of an engine: convolution or dense, bias, activation, in every direction, for a fixed batch.
+// Made once; execution allocates nothing and cannot fail. Weights are shared by all threads; each thread
+// brings its own `state` (see sr_layer_state_create), in which the layer keeps what its backward pass
+// needs and through which neighbouring layers hand each other data in the engine's own layout.
+// (Private to src/kernels; networks use it through src/kernels/layer.h.)
+
+// Floating-point peak of the machine from registers, GFLOP/s (a multiply-add is 2), measured once per
+// process and thread count with the widest FMA that the active ISA has. Takes about 50 ms.
+SR_API double sr_peak_gflops(unsigned threads);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

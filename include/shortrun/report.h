@@ -1,0 +1,38 @@
+// report: from records to tables (text, CSV, Markdown, LaTeX), gnuplot figures and one HTML page.
+#ifndef SHORTRUN_REPORT_H
+#define SHORTRUN_REPORT_H
+
+#include <shortrun/experiment.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum sr_table_format {
+    SR_TABLE_TEXT, // aligned columns for a terminal
+    SR_TABLE_CSV,
+    SR_TABLE_MARKDOWN,
+    SR_TABLE_LATEX
+} sr_table_format;
+SR_API sr_status sr_table_format_parse(const char *name, sr_table_format *out);
+
+// Table 1, quality: for each data set and metric, rows = dynamics and noise (s, sigma, T, data noise),
+// columns = K, entries mean +- standard deviation over seeds (n seeds); diverged cells are counted, not
+// hidden. metric NULL: each data set's leading metric (frechet for images, kl for 2-D).
+SR_API sr_status sr_table_quality(const sr_record *records, size_t count, const char *metric,
+                                  sr_table_format format, sr_text *out);
+// Table 2, time: same rows and columns; entries ms per training iteration, ms per dynamics step,
+// chain-steps per second.
+SR_API sr_status sr_table_time(const sr_record *records, size_t count, sr_table_format format,
+                               sr_text *out);
+
+// Writes everything under folder/report/: tables in all formats, figures (gnuplot script, data, PNG, SVG),
+// sample grids, report.html (self-contained). Without gnuplot: tables, scripts and data, and a warning.
+// html (NULL allowed): receives the page's path.
+SR_API sr_status sr_report_write(const sr_experiment *experiment, sr_results *results,
+                                 const sr_monitor *monitor, char *html, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,1 @@
+#include <shortrun/data.h>

@@ -1,0 +1,1 @@
+#include <shortrun/experiment.h>
