@@ -128,11 +128,15 @@ SR_API bool sr_engine_available(sr_engine engine);
 SR_API sr_engine sr_engine_resolve(sr_engine engine); // auto -> the engine it means here
 SR_API const char *sr_engine_version(sr_engine engine); // "2.6.3" for oneDNN; "" otherwise
 
-// One layer of an engine: convolution or dense, bias, activation, in every direction, for a fixed batch.
-// Made once; execution allocates nothing and cannot fail. Weights are shared by all threads; each thread
-// brings its own `state` (see sr_layer_state_create), in which the layer keeps what its backward pass
-// needs and through which neighbouring layers hand each other data in the engine's own layout.
-// (Private to src/kernels; networks use it through src/kernels/layer.h.)
+// One layer of a network: convolution or dense (a dense layer sees its input flattened in C, H, W order),
+// bias, then the activation (SR_IDENTITY for none). What an engine prepares and runs.
+typedef struct sr_layer {
+    bool dense;          // nn.Linear in PyTorch; otherwise nn.Conv2d
+    sr_conv_shape shape; // a dense layer: 1x1 images, in_channels = all inputs
+    sr_activation activation;
+    size_t weight, bias; // offsets into the flat parameter array theta
+    size_t torch_index;  // position in nn.Sequential: tensors "<index>.weight", "<index>.bias"
+} sr_layer;
 
 // Floating-point peak of the machine from registers, GFLOP/s (a multiply-add is 2), measured once per
 // process and thread count with the widest FMA that the active ISA has. Takes about 50 ms.

@@ -12,19 +12,12 @@ extern "C" {
 
 #define SR_MAX_LAYERS 16
 
-// One layer: convolution or dense (a dense layer sees its input flattened in C, H, W order), then the
-// activation (SR_IDENTITY for none).
-typedef struct sr_layer {
-    bool dense;          // nn.Linear in PyTorch; otherwise nn.Conv2d
-    sr_conv_shape shape; // a dense layer: 1x1 images, in_channels = all inputs
-    sr_activation activation;
-    size_t weight, bias;   // offsets into the flat parameter array theta
-    size_t torch_index;    // position in nn.Sequential: tensors "<index>.weight", "<index>.bias"
-} sr_layer;
+typedef enum sr_arch { SR_ARCH_CUSTOM, SR_ARCH_MLP, SR_ARCH_CONVNET, SR_ARCH_CLASSIFIER } sr_arch;
 
 // A feed-forward network. Plain data: copy it freely, compare it, keep it on the stack.
 // theta (parameters): for each layer in order weight (O, I, KH, KW) or (O, I), then bias (O).
 typedef struct sr_net {
+    sr_arch arch;                   // what made it; custom after sr_net_truncate
     size_t channels, height, width; // input; a vector of dimension d is (d, 1, 1)
     size_t inputs;                  // channels x height x width
     size_t outputs;                 // of the last layer, flattened
@@ -64,8 +57,9 @@ SR_API sr_status sr_net_take(const sr_net *net, const sr_tensors *tensors, const
 // classes; and back, so that a file describes itself.
 SR_API sr_status sr_net_describe(const sr_net *net, sr_tensors *tensors);
 SR_API sr_status sr_net_from_meta(const sr_tensors *tensors, sr_net *net);
-// From a text like "convnet:channels=1,size=28,nf=8,activation=silu" or
-// "mlp:dim=2,widths=128x128,activation=silu".
+// From a text like "convnet:channels=1,size=28,nf=8,activation=silu", "mlp:dim=2,widths=128x128,
+// activation=silu" or "classifier:channels=1,size=28,nf=16,features=64,classes=10,activation=relu".
+// Errors name the key and what is allowed.
 SR_API sr_status sr_net_parse(const char *text, sr_net *net);
 // The text that sr_net_parse reads, appended.
 SR_API void sr_net_format(const sr_net *net, sr_text *text);
@@ -134,7 +128,8 @@ SR_API sr_status sr_spectral_create(const sr_net *net, sr_engine engine, uint64_
                                     sr_spectral **out);
 SR_API void sr_spectral_destroy(sr_spectral *spectral);
 // `iterations` power iterations on raw weights `theta`, then `effective` = theta with each weight divided
-// by its singular value (biases unchanged). The two arrays may not overlap.
+// by its singular value (biases unchanged). The two arrays may not overlap. 0 iterations repeat what the
+// last call left, to the bit, also after sr_spectral_take. The first call ever does at least 30.
 SR_API void sr_spectral_apply(sr_spectral *spectral, size_t iterations, const float *theta,
                               float *effective);
 // Turns a gradient in the effective parameters into one in the raw parameters, in place:

@@ -34,9 +34,10 @@ SR_API bool sr_metric_lower_is_better(sr_metric metric);
 typedef struct sr_metric_options {
     uint32_t which;           // bit 1u << metric
     size_t k;                 // neighbours of precision, recall, density, coverage; default 5
-    double bandwidth;         // of mmd2_rbf; 0: median distance between real and fake rows
+    double bandwidth;         // of mmd2_rbf; 0: the exact median of all real x fake distances
     size_t projection_count;  // of sliced_w2; default 128
-    const float *projections; // (projection_count, dim) unit rows, or NULL: drawn from the seed
+    const float *projections; // (projection_count, dim) unit rows (checked), or NULL: normalised
+                              // Gaussians drawn from the seed
     uint64_t seed;
     unsigned threads;         // 0: all; the values do not depend on it
 } sr_metric_options;
@@ -66,17 +67,21 @@ typedef struct sr_toy_scores {
     double sliced_w2;
 } sr_toy_scores;
 
+#define SR_TOY_GRID 80
+#define SR_TOY_KL_FLOOR 1e-10 // least mass of a cell of q in a KL, so that a missed cell costs a finite price
+
 // samples, data (n, 2): data is a fresh sample of the density. KL: 80 x 80 cells over the window, both
-// histograms smoothed by a Gaussian of deviation 0.1 (truncated), samples outside counted into the
-// normalisation.
+// histograms smoothed by a Gaussian of deviation 0.1 (truncated at 4 deviations, folded back at the edge);
+// all that lies outside the window counts as one more cell, so samples that leave lose their mass.
+// Errors: fewer than 2 points, a coordinate that is not finite (it is named).
 SR_API sr_status sr_toy_judge(sr_toy toy, size_t n_data, const float *data, size_t n_samples,
                               const float *samples, uint64_t seed, unsigned threads,
                               sr_toy_scores *out);
 // KL(data || q) for a density q given by its log values (not normalised) at the centres of that grid
-// (80 x 80, row-major, y upward = row index), e.g. exp(-E)/Z. Normalised over the window.
+// (80 x 80, row-major, y upward = row index), e.g. exp(-E)/Z; -inf is a density of 0. Both are normalised
+// over the window and then smoothed in the same way, so that the true density scores nearly 0.
 SR_API sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, const double *log_q,
                                 double *kl);
-#define SR_TOY_GRID 80
 // The centres of the grid's cells: x (6400, 2).
 SR_API void sr_toy_grid(sr_toy toy, float *x);
 

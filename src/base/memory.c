@@ -1,0 +1,55 @@
+// Aligned, zeroed memory and checked size arithmetic.
+#include <shortrun/base.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+bool sr_size_mul(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+bool sr_size_add(size_t a, size_t b, size_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
+
+void *sr_alloc(size_t count, size_t size) {
+    size_t bytes, rounded;
+    if (!sr_size_mul(count, size, &bytes) || !sr_size_add(bytes, SR_ALIGNMENT - 1, &rounded)) {
+        sr_fail(SR_ERROR_MEMORY, "out of memory: %zu items of %zu bytes exceed the address space",
+                count, size);
+        return NULL;
+    }
+    rounded -= rounded % SR_ALIGNMENT;
+    if (rounded == 0)
+        rounded = SR_ALIGNMENT;
+    void *memory = aligned_alloc(SR_ALIGNMENT, rounded);
+    if (!memory) {
+        sr_fail(SR_ERROR_MEMORY, "out of memory: could not get %zu bytes", bytes);
+        return NULL;
+    }
+    memset(memory, 0, rounded);
+    return memory;
+}
+
+void *sr_realloc(void *old, size_t old_count, size_t count, size_t size) {
+    void *memory = sr_alloc(count, size);
+    if (!memory)
+        return NULL;
+    size_t kept = old_count < count ? old_count : count;
+    if (old && kept > 0)
+        memcpy(memory, old, kept * size);
+    sr_free(old);
+    return memory;
+}
+
+void sr_free(void *memory) {
+    free(memory);
+}
+
+char *sr_strdup(const char *text) {
+    size_t bytes = strlen(text) + 1;
+    char *copy = sr_alloc(bytes, 1);
+    if (copy)
+        memcpy(copy, text, bytes);
+    return copy;
+}

@@ -1,0 +1,48 @@
+// A chain of layers prepared by one engine for a fixed batch: the seam between networks (src/net)
+// and engines. An engine is this table of functions; it knows layers, not what they are for.
+#ifndef SR_KERNELS_CHAIN_H
+#define SR_KERNELS_CHAIN_H
+
+#include <shortrun/kernels.h>
+
+// Execution (forward, backward_*) allocates nothing and cannot fail. A chain may be executed by
+// several threads at once, each with its own state; set_weights must not run meanwhile.
+typedef struct sr_chain_ops {
+    // Everything that can be decided, packed or allocated: `batch` samples at a time.
+    sr_status (*create)(const sr_layer *layers, size_t count, size_t batch, void **chain);
+    void (*destroy)(void *chain);
+    void (*set_weights)(void *chain, const float *theta);
+    sr_status (*state_create)(const void *chain, void **state);
+    void (*state_destroy)(void *state);
+    // x (n, inputs) -> out (n, outputs), n <= batch; the state keeps what the backward passes need.
+    void (*forward)(const void *chain, void *state, size_t n, const float *x, float *out);
+    // After forward with the same n: seed (n, outputs) is the gradient at the outputs. Fills the
+    // state's gradients at every layer and, where dx is not NULL, dx (n, inputs).
+    void (*backward_data)(const void *chain, void *state, size_t n, const float *seed, float *dx);
+    // After backward_data: dtheta, weights and biases of every layer at their offsets, sums over n.
+    void (*backward_weights)(const void *chain, void *state, size_t n, float *dtheta);
+} sr_chain_ops;
+
+// NULL when the engine is not in this build. `engine` is resolved (not auto).
+const sr_chain_ops *sr_chain_ops_for(sr_engine engine);
+
+extern const sr_chain_ops sr_chain_scalar;
+#ifdef SR_WITH_ONEDNN
+extern const sr_chain_ops sr_chain_onednn;
+const char *sr_onednn_version(void);
+#endif
+
+static inline size_t sr_layer_inputs(const sr_layer *layer) {
+    return layer->shape.in_channels * layer->shape.in_height * layer->shape.in_width;
+}
+
+static inline size_t sr_layer_outputs(const sr_layer *layer) {
+    return layer->shape.out_channels * layer->shape.out_height * layer->shape.out_width;
+}
+
+static inline size_t sr_layer_weights(const sr_layer *layer) {
+    return layer->shape.out_channels * layer->shape.in_channels * layer->shape.kernel_height *
+           layer->shape.kernel_width;
+}
+
+#endif

@@ -1,0 +1,52 @@
+// The engines by name, and which of them this build has.
+#include "kernels/chain.h"
+
+#include <string.h>
+
+static const char *const engine_names[] = {"auto", "scalar", "onednn"};
+
+const char *sr_engine_name(sr_engine engine) {
+    return engine_names[engine];
+}
+
+sr_status sr_engine_parse(const char *name, sr_engine *out) {
+    for (size_t i = 0; i < sizeof engine_names / sizeof *engine_names; i++) {
+        if (strcmp(name, engine_names[i]) == 0) {
+            *out = (sr_engine)i;
+            return SR_OK;
+        }
+    }
+    return sr_fail(SR_ERROR_ARGUMENT, "unknown engine '%s'; allowed: auto, scalar, onednn", name);
+}
+
+const sr_chain_ops *sr_chain_ops_for(sr_engine engine) {
+    switch (engine) {
+    case SR_ENGINE_SCALAR:
+        return &sr_chain_scalar;
+    case SR_ENGINE_ONEDNN:
+#ifdef SR_WITH_ONEDNN
+        return &sr_chain_onednn;
+#endif
+    case SR_ENGINE_AUTO:
+    default:
+        return NULL;
+    }
+}
+
+bool sr_engine_available(sr_engine engine) {
+    return engine == SR_ENGINE_AUTO || sr_chain_ops_for(engine) != NULL;
+}
+
+sr_engine sr_engine_resolve(sr_engine engine) {
+    if (engine != SR_ENGINE_AUTO)
+        return engine;
+    return sr_engine_available(SR_ENGINE_ONEDNN) ? SR_ENGINE_ONEDNN : SR_ENGINE_SCALAR;
+}
+
+const char *sr_engine_version(sr_engine engine) {
+#ifdef SR_WITH_ONEDNN
+    if (engine == SR_ENGINE_ONEDNN)
+        return sr_onednn_version();
+#endif
+    return "";
+}

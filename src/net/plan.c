@@ -1,0 +1,155 @@
+// The plan: a network made ready for one engine and a fixed tile; workspaces; the clock of the
+// phases.
+#include <shortrun/net.h>
+
+#include "kernels/chain.h"
+
+#include <stdlib.h>
+
+struct sr_plan {
+    sr_net net;
+    size_t tile;
+    sr_engine engine;
+    const sr_chain_ops *ops;
+    void *chain;
+    float *ones; // (tile, outputs): the default seed
+};
+
+struct sr_workspace {
+    const sr_plan *plan;
+    void *state;
+    float *out, *seed; // (tile, outputs)
+    double seconds[SR_PHASE_COUNT];
+};
+
+const char *sr_phase_name(sr_phase phase) {
+    static const char *const names[] = {"forward", "backward_data", "backward_weights",
+                                        "noise_update", "optimiser"};
+    return names[phase];
+}
+
+sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine, sr_plan **out) {
+    *out = NULL;
+    engine = sr_engine_resolve(engine);
+    const sr_chain_ops *ops = sr_chain_ops_for(engine);
+    if (!ops)
+        return sr_fail(SR_ERROR_UNSUPPORTED, "engine '%s' is not part of this build",
+                       sr_engine_name(engine));
+    if (net->layer_count == 0 || tile == 0)
+        return sr_fail(SR_ERROR_ARGUMENT,
+                       "a plan needs at least one layer and a tile of at least 1");
+    sr_plan *plan = sr_alloc(1, sizeof *plan);
+    if (!plan)
+        return SR_ERROR_MEMORY;
+    *plan = (sr_plan){.net = *net, .tile = tile, .engine = engine, .ops = ops};
+    sr_status status = SR_ERROR_MEMORY;
+    plan->ones = sr_alloc(tile * net->outputs, sizeof(float));
+    if (!plan->ones)
+        goto fail;
+    for (size_t i = 0; i < tile * net->outputs; i++)
+        plan->ones[i] = 1.0f;
+    status = ops->create(net->layers, net->layer_count, tile, &plan->chain);
+    if (status)
+        goto fail;
+    *out = plan;
+    return SR_OK;
+fail:
+    sr_plan_destroy(plan);
+    return status;
+}
+
+void sr_plan_destroy(sr_plan *plan) {
+    if (!plan)
+        return;
+    plan->ops->destroy(plan->chain);
+    sr_free(plan->ones);
+    sr_free(plan);
+}
+
+const sr_net *sr_plan_net(const sr_plan *plan) {
+    return &plan->net;
+}
+
+size_t sr_plan_tile(const sr_plan *plan) {
+    return plan->tile;
+}
+
+sr_engine sr_plan_engine(const sr_plan *plan) {
+    return plan->engine;
+}
+
+void sr_plan_set_weights(sr_plan *plan, const float *theta) {
+    plan->ops->set_weights(plan->chain, theta);
+}
+
+sr_status sr_workspace_create(const sr_plan *plan, sr_workspace **out) {
+    *out = NULL;
+    sr_workspace *workspace = sr_alloc(1, sizeof *workspace);
+    if (!workspace)
+        return SR_ERROR_MEMORY;
+    workspace->plan = plan;
+    workspace->out = sr_alloc(plan->tile * plan->net.outputs, sizeof(float));
+    workspace->seed = sr_alloc(plan->tile * plan->net.outputs, sizeof(float));
+    sr_status status = workspace->out && workspace->seed ? SR_OK : SR_ERROR_MEMORY;
+    if (!status)
+        status = plan->ops->state_create(plan->chain, &workspace->state);
+    if (status)
+        sr_workspace_destroy(workspace);
+    else
+        *out = workspace;
+    return status;
+}
+
+void sr_workspace_destroy(sr_workspace *workspace) {
+    if (!workspace)
+        return;
+    workspace->plan->ops->state_destroy(workspace->state);
+    sr_free(workspace->out);
+    sr_free(workspace->seed);
+    sr_free(workspace);
+}
+
+double *sr_workspace_seconds(sr_workspace *workspace) {
+    return workspace->seconds;
+}
+
+// Adds the time since *since to a phase and starts the next.
+static void lap(sr_workspace *workspace, sr_phase phase, double *since) {
+    double now = sr_seconds();
+    workspace->seconds[phase] += now - *since;
+    *since = now;
+}
+
+void sr_plan_forward(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x,
+                     float *out) {
+    double since = sr_seconds();
+    plan->ops->forward(plan->chain, workspace->state, n, x, out);
+    lap(workspace, SR_PHASE_FORWARD, &since);
+}
+
+void sr_plan_gradient_x(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x,
+                        const float *seed, float *out, float *dx) {
+    double since = sr_seconds();
+    plan->ops->forward(plan->chain, workspace->state, n, x, out ? out : workspace->out);
+    lap(workspace, SR_PHASE_FORWARD, &since);
+    plan->ops->backward_data(plan->chain, workspace->state, n, seed ? seed : plan->ones, dx);
+    lap(workspace, SR_PHASE_BACKWARD_DATA, &since);
+}
+
+void sr_plan_gradient_theta(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x,
+                            const float *seed, sr_loss loss, void *user, float *out,
+                            float *dtheta) {
+    double since = sr_seconds();
+    out = out ? out : workspace->out;
+    plan->ops->forward(plan->chain, workspace->state, n, x, out);
+    lap(workspace, SR_PHASE_FORWARD, &since);
+    if (loss) {
+        loss(user, n, out, workspace->seed);
+        seed = workspace->seed;
+        since = sr_seconds();
+    }
+    plan->ops->backward_data(plan->chain, workspace->state, n, seed ? seed : plan->ones, NULL);
+    lap(workspace, SR_PHASE_BACKWARD_DATA, &since);
+    plan->ops->backward_weights(plan->chain, workspace->state, n, dtheta);
+    lap(workspace, SR_PHASE_BACKWARD_WEIGHTS, &since);
+}

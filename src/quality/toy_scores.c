@@ -1,0 +1,199 @@
+// Scores of 2-D samples: modes found, samples near a mode, KL divergence on a grid, MMD and sliced
+// W2.
+//
+// KL: points are counted in 80 x 80 cells over the density's window, and both histograms are
+// smoothed by a Gaussian of deviation 0.1, truncated at 4 deviations and folded back at the
+// window's edge, so that smoothing moves no mass across it. All that lies outside the window is one
+// more cell: samples that leave take their share of the mass with them, and both sides stay
+// distributions.
+#include <shortrun/quality.h>
+
+#include <math.h>
+#include <string.h>
+
+#define GRID SR_TOY_GRID
+#define CELLS (GRID * GRID)
+#define DEVIATION 0.1  // of the smoothing, in units of the data
+#define TRUNCATION 4.0 // deviations
+#define MODE_REACH 3.0 // deviations within which a sample counts for a mode
+#define FAIR_PART 0.2  // of its fair share that a mode must hold to be covered
+
+void sr_toy_grid(sr_toy toy, float *x) {
+    double window = sr_toy_window(toy), cell = 2 * window / GRID;
+    for (size_t row = 0; row < GRID; row++)
+        for (size_t column = 0; column < GRID; column++) {
+            x[2 * (row * GRID + column)] = (float)(-window + ((double)column + 0.5) * cell);
+            x[2 * (row * GRID + column) + 1] = (float)(-window + ((double)row + 0.5) * cell);
+        }
+}
+
+static sr_status check_points(const char *name, size_t n, const float *x) {
+    if (n < 2)
+        return sr_fail(SR_ERROR_ARGUMENT, "%s: %zu points, expected at least 2", name, n);
+    for (size_t i = 0; i < 2 * n; i++)
+        if (!isfinite(x[i]))
+            return sr_fail(SR_ERROR_ARGUMENT,
+                           "%s: point %zu, coordinate %zu is %g, expected a finite "
+                           "number",
+                           name, i / 2, i % 2, (double)x[i]);
+    return SR_OK;
+}
+
+// mass (CELLS): shares of the n points; returns the share outside the window.
+static double histogram(double window, size_t n, const float *x, double *mass) {
+    double cell = 2 * window / GRID;
+    size_t outside = 0;
+    memset(mass, 0, CELLS * sizeof *mass);
+    for (size_t i = 0; i < n; i++) {
+        double column = floor((x[2 * i] + window) / cell),
+               row = floor((x[2 * i + 1] + window) / cell);
+        if (column >= 0 && column < GRID && row >= 0 && row < GRID)
+            mass[(size_t)row * GRID + (size_t)column] += 1;
+        else
+            outside++;
+    }
+    for (size_t c = 0; c < CELLS; c++)
+        mass[c] /= (double)n;
+    return (double)outside / (double)n;
+}
+
+// Smooths one line of GRID cells, `stride` apart; what would fall off an end is folded back.
+static void smooth_line(double *line, size_t stride, long reach, const double *weight) {
+    double out[GRID] = {0};
+    for (long i = 0; i < GRID; i++)
+        for (long t = -reach; t <= reach; t++) {
+            long to = i + t;
+            while (to < 0 || to >= GRID)
+                to = to < 0 ? -1 - to : 2 * GRID - 1 - to;
+            out[to] += weight[t < 0 ? -t : t] * line[(size_t)i * stride];
+        }
+    for (size_t i = 0; i < GRID; i++)
+        line[i * stride] = out[i];
+}
+
+static void smooth(double window, double *mass) {
+    double cell = 2 * window / GRID, weight[GRID + 1], sum = 0;
+    long reach = (long)ceil(TRUNCATION * DEVIATION / cell);
+    if (reach > GRID)
+        reach = GRID;
+    for (long t = 0; t <= reach; t++) {
+        double distance = (double)t * cell / DEVIATION;
+        weight[t] = exp(-0.5 * distance * distance);
+        sum += t ? 2 * weight[t] : weight[t];
+    }
+    for (long t = 0; t <= reach; t++)
+        weight[t] /= sum;
+    for (size_t row = 0; row < GRID; row++)
+        smooth_line(mass + row * GRID, 1, reach, weight);
+    for (size_t column = 0; column < GRID; column++)
+        smooth_line(mass + column, GRID, reach, weight);
+}
+
+// One cell's part of sum p log(p / q).
+static double kl_term(double p, double q) {
+    return p > 0 ? p * log(p / fmax(q, SR_TOY_KL_FLOOR)) : 0;
+}
+
+static double kl_of(const double *p, double p_outside, const double *q, double q_outside) {
+    double sum = kl_term(p_outside, q_outside);
+    for (size_t c = 0; c < CELLS; c++)
+        sum += kl_term(p[c], q[c]);
+    return fmax(sum, 0);
+}
+
+static void judge_modes(sr_toy toy, size_t n, const float *x, sr_toy_scores *out) {
+    const double *centres = NULL;
+    double deviation = 0;
+    out->mode_count = sr_toy_modes(toy, &centres, &deviation);
+    out->modes_covered = out->within_3sd = NAN;
+    if (out->mode_count == 0)
+        return;
+    size_t near = 0, covered = 0;
+    double reach = MODE_REACH * deviation;
+    for (size_t m = 0; m < out->mode_count; m++) {
+        size_t held = 0;
+        for (size_t i = 0; i < n; i++)
+            held += hypot(x[2 * i] - centres[2 * m], x[2 * i + 1] - centres[2 * m + 1]) <= reach;
+        covered += (double)held >= FAIR_PART * (double)n / (double)out->mode_count;
+    }
+    for (size_t i = 0; i < n; i++) {
+        bool found = false;
+        for (size_t m = 0; m < out->mode_count && !found; m++)
+            found = hypot(x[2 * i] - centres[2 * m], x[2 * i + 1] - centres[2 * m + 1]) <= reach;
+        near += found;
+    }
+    out->modes_covered = (double)covered;
+    out->within_3sd = (double)near / (double)n;
+}
+
+sr_status sr_toy_judge(sr_toy toy, size_t n_data, const float *data, size_t n_samples,
+                       const float *samples, uint64_t seed, unsigned threads, sr_toy_scores *out) {
+    *out = (sr_toy_scores){.n = n_samples};
+    sr_status status = check_points("data", n_data, data);
+    if (status == SR_OK)
+        status = check_points("samples", n_samples, samples);
+    if (status != SR_OK)
+        return status;
+    double *p = sr_alloc(2 * CELLS, sizeof(double));
+    if (!p)
+        return SR_ERROR_MEMORY;
+    double window = sr_toy_window(toy), *q = p + CELLS;
+    double p_outside = histogram(window, n_data, data, p);
+    double q_outside = histogram(window, n_samples, samples, q);
+    smooth(window, p);
+    smooth(window, q);
+    out->kl = kl_of(p, p_outside, q, q_outside);
+    sr_free(p);
+    judge_modes(toy, n_samples, samples, out);
+
+    sr_metric_options options;
+    sr_metric_values values;
+    sr_metric_options_default(&options);
+    options.which = 1u << SR_MMD2_RBF | 1u << SR_SLICED_W2;
+    options.seed = seed;
+    options.threads = threads;
+    status = sr_metrics(n_data, data, n_samples, samples, 2, &options, &values);
+    out->mmd2 = values.value[SR_MMD2_RBF];
+    out->sliced_w2 = values.value[SR_SLICED_W2];
+    return status;
+}
+
+// q (CELLS) = exp(log_q) normalised over the window.
+static sr_status density_cells(const double *log_q, double *q) {
+    double largest = -INFINITY, sum = 0;
+    for (size_t c = 0; c < CELLS; c++) {
+        if (isnan(log_q[c]) || log_q[c] == INFINITY)
+            return sr_fail(SR_ERROR_ARGUMENT, "log density at grid cell %zu is %g", c, log_q[c]);
+        largest = fmax(largest, log_q[c]);
+    }
+    if (largest == -INFINITY)
+        return sr_fail(SR_ERROR_ARGUMENT, "the density is 0 at every cell of the grid");
+    for (size_t c = 0; c < CELLS; c++)
+        sum += q[c] = exp(log_q[c] - largest);
+    for (size_t c = 0; c < CELLS; c++)
+        q[c] /= sum;
+    return SR_OK;
+}
+
+sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, const double *log_q,
+                         double *kl) {
+    sr_status status = check_points("data", n_data, data);
+    if (status != SR_OK)
+        return status;
+    double *p = sr_alloc(2 * CELLS, sizeof(double));
+    if (!p)
+        return SR_ERROR_MEMORY;
+    double window = sr_toy_window(toy), *q = p + CELLS;
+    double outside = histogram(window, n_data, data, p);
+    status = outside < 1 ? density_cells(log_q, q)
+                         : sr_fail(SR_ERROR_ARGUMENT, "data: no point lies in the window");
+    if (status == SR_OK) {
+        for (size_t c = 0; c < CELLS; c++)
+            p[c] /= 1 - outside;
+        smooth(window, p);
+        smooth(window, q);
+        *kl = kl_of(p, 0, q, 0);
+    }
+    sr_free(p);
+    return status;
+}

@@ -1,0 +1,57 @@
+// The trainer's inside, shared by the sources of this folder and its tests. One iteration reads its state
+// from `now` and `chains`, works in `next`, `x`, `e`, `gradient`, and commits only when everything that it
+// saw is finite and within bounds: a diverging iteration leaves no trace.
+#ifndef SHORTRUN_TRAIN_TRAINER_H
+#define SHORTRUN_TRAIN_TRAINER_H
+
+#include <shortrun/train.h>
+
+// A point on the optimiser's path.
+typedef struct sr_point {
+    float *theta;     // (parameters) raw parameters, what the optimiser moves
+    float *effective; // (parameters) what the energy uses: spectrally normalised, or a copy of theta
+    float *m;         // (parameters) Adam: first moment; SGD: momentum
+    float *v;         // (parameters) Adam: second moment; SGD: NULL
+} sr_point;
+
+sr_status sr_point_create(size_t parameters, sr_optimiser optimiser, sr_point *out);
+void sr_point_clear(sr_point *point);
+// theta, m and v of `from` into `to` (effective follows from theta).
+void sr_point_copy(size_t parameters, const sr_point *from, sr_point *to);
+
+// Learning rate of iteration t (from 0): constant, then linear, reaching decay_to x rate in the last one.
+double sr_schedule_rate(const sr_train_options *options, uint64_t t);
+// First iteration (from 0) whose rate may be below the full rate; iterations where it never falls.
+double sr_schedule_decay_start(const sr_train_options *options, size_t iterations);
+// Scales the gradient to norm `bound` where `norm` is larger; bound 0: leaves it alone.
+void sr_gradient_clip(size_t n, float *gradient, double norm, double bound);
+// Moves point->theta, m, v by one step of the optimiser; t counts from 1.
+void sr_optimiser_step(const sr_kernels *kernels, const sr_train_options *options, size_t n,
+                       sr_point *point, const float *gradient, double rate, uint64_t t);
+// Bias-corrected exponential average of theta_1 .. theta_t with weights decay^(t - i); t counts from 1.
+void sr_average_update(size_t n, float *average, const float *theta, double decay, uint64_t t);
+
+struct sr_trainer {
+    sr_net net;
+    const sr_dataset *data;
+    sr_train_options options; // engine resolved
+    const sr_kernels *kernels;
+    sr_energy *energy;
+    sr_team *team;
+    sr_spectral *spectral; // NULL: no spectral norm
+    uint64_t iteration;    // done so far
+    sr_point now, next;
+    float *average;  // (parameters) of effective parameters; NULL: no averaging
+    float *chains;   // (batch, dim) persistent chains; NULL for other starts
+    float *x;        // (2 batch, dim) data rows, then samples
+    float *weight;   // (2 batch) of each row in the gradient
+    float *e;        // (2 batch) energies
+    float *chance;   // (batch) uniforms that decide on re-starts; NULL without persistent chains
+    float *gradient; // (parameters)
+    double seconds;  // of whole iterations
+};
+
+// Data rows and start states of iteration `trainer->iteration` into trainer->x.
+void sr_trainer_fill(sr_trainer *trainer);
+
+#endif

@@ -1,0 +1,291 @@
+// Networks: sizes, texts, parameters in PyTorch's layout, and the plan of every engine against the double
+// reference; spectral normalisation against a dense singular value.
+#include <shortrun/net.h>
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const char *const texts[] = {
+    "mlp:dim=2,widths=64x64,activation=silu",
+    "mlp:dim=2,widths=7,activation=gelu",
+    "mlp:dim=5,widths=3x9x4,activation=softplus,outputs=3",
+    "convnet:channels=1,size=28,nf=8,activation=leaky_relu",
+    "convnet:channels=1,size=28,nf=4,activation=silu",
+    "convnet:channels=3,size=32,nf=8,activation=elu",
+    "convnet:channels=3,size=12,nf=5,activation=tanh",
+    "convnet:channels=2,size=5,nf=3,activation=relu",
+    "classifier:channels=1,size=28,nf=4,features=16,classes=10,activation=relu",
+    "classifier:channels=3,size=15,nf=3,features=11,classes=4,activation=softplus",
+};
+enum { TEXTS = sizeof texts / sizeof *texts };
+
+static void fill(float *x, size_t n, uint32_t purpose, float scale)
+{
+    sr_kernels_get()->normal(sr_stream_make(7, SR_PURPOSE_TEST, purpose), 0, 0, n, x);
+    for (size_t i = 0; i < n; i++)
+        x[i] *= scale;
+}
+
+static double *widen(const float *x, size_t n)
+{
+    double *out = sr_alloc(n, sizeof *out);
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i];
+    return out;
+}
+
+// Largest difference over the largest entry.
+static double distance(const float *a, const double *b, size_t n)
+{
+    double worst = 0, largest = 1e-30;
+    for (size_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs(a[i] - b[i]));
+        largest = fmax(largest, fabs(b[i]));
+        if (!isfinite(a[i]))
+            return INFINITY;
+    }
+    return worst / largest;
+}
+
+static void check_engine(const sr_net *net, sr_engine engine, size_t tile, size_t n)
+{
+    size_t in = net->inputs, out = net->outputs;
+    float *theta = sr_alloc(net->parameters, 4), *x = sr_alloc(n * in, 4), *seed = sr_alloc(n * out, 4);
+    float *y = sr_alloc(n * out, 4), *dx = sr_alloc(n * in, 4), *dtheta = sr_alloc(net->parameters, 4);
+    double *y64 = sr_alloc(n * out, 8), *dx64 = sr_alloc(n * in, 8);
+    double *dtheta64 = sr_alloc(net->parameters, 8);
+    sr_net_init(net, 3, theta);
+    fill(x, n * in, 1, 1.0f);
+    fill(seed, n * out, 2, 1.0f);
+    double *theta64 = widen(theta, net->parameters), *x64 = widen(x, n * in);
+    double *seed64 = widen(seed, n * out);
+    assert_int_equal(sr_net_reference_f64(net, theta64, n, x64, seed64, y64, dx64, dtheta64), SR_OK);
+
+    sr_plan *plan;
+    sr_workspace *workspace;
+    assert_int_equal(sr_plan_create(net, tile, engine, &plan), SR_OK);
+    assert_int_equal(sr_workspace_create(plan, &workspace), SR_OK);
+    sr_plan_set_weights(plan, theta);
+    sr_plan_forward(plan, workspace, n, x, y);
+    assert_true(distance(y, y64, n * out) < 1e-5);
+    memset(y, 0, n * out * 4);
+    sr_plan_gradient_x(plan, workspace, n, x, seed, y, dx);
+    assert_true(distance(y, y64, n * out) < 1e-5);
+    assert_true(distance(dx, dx64, n * in) < 1e-5);
+    sr_plan_gradient_theta(plan, workspace, n, x, seed, NULL, NULL, y, dtheta);
+    assert_true(distance(dtheta, dtheta64, net->parameters) < 2e-5);
+    assert_true(sr_workspace_seconds(workspace)[SR_PHASE_BACKWARD_WEIGHTS] > 0);
+    sr_workspace_destroy(workspace);
+    sr_plan_destroy(plan);
+    void *all[] = {theta, x, seed, y, dx, dtheta, y64, dx64, dtheta64, theta64, x64, seed64};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        sr_free(all[i]);
+}
+
+static void test_engines(void **state)
+{
+    for (sr_engine engine = SR_ENGINE_SCALAR; engine <= SR_ENGINE_ONEDNN; engine++) {
+        if (!sr_engine_available(engine))
+            continue;
+        for (size_t i = 0; i < TEXTS; i++) {
+            sr_net net, head;
+            assert_int_equal(sr_net_parse(texts[i], &net), SR_OK);
+            check_engine(&net, engine, 4, 4);
+            check_engine(&net, engine, 4, 3);
+            check_engine(&net, engine, 1, 1);
+            assert_int_equal(sr_net_truncate(&head, &net, 1), SR_OK); // ends on an activation
+            check_engine(&head, engine, 5, 2);
+        }
+    }
+}
+
+// The reference itself: directional finite differences in x and theta.
+static void test_reference_gradient(void **state)
+{
+    for (size_t i = 0; i < TEXTS; i++) {
+        sr_net net;
+        assert_int_equal(sr_net_parse(texts[i], &net), SR_OK);
+        if (strstr(texts[i], "relu"))
+            continue; // kinks
+        size_t n = 2, in = n * net.inputs, out = n * net.outputs, p = net.parameters;
+        float *f = sr_alloc(in + p, 4), *start = sr_alloc(p, 4);
+        sr_net_init(&net, 3, start);
+        fill(f, in + p, 5, 1.0f);
+        double *x = widen(f, in), *theta = widen(start, p), *dx = sr_alloc(in, 8), *dtheta = sr_alloc(p, 8);
+        double *y = sr_alloc(out, 8), step = 1e-5, sum[2] = {0, 0}, slope = 0;
+        sr_net_reference_f64(&net, theta, n, x, NULL, y, dx, dtheta);
+        double *x2 = sr_alloc(in, 8), *theta2 = sr_alloc(p, 8);
+        for (int side = 0; side < 2; side++) {
+            for (size_t k = 0; k < in; k++)
+                x2[k] = x[k] + (side ? step : -step) * f[k];
+            for (size_t k = 0; k < p; k++)
+                theta2[k] = theta[k] + (side ? step : -step) * f[in + k];
+            sr_net_reference_f64(&net, theta2, n, x2, NULL, y, NULL, NULL);
+            for (size_t k = 0; k < out; k++)
+                sum[side] += y[k];
+        }
+        for (size_t k = 0; k < in; k++)
+            slope += dx[k] * f[k];
+        for (size_t k = 0; k < p; k++)
+            slope += dtheta[k] * f[in + k];
+        assert_true(fabs((sum[1] - sum[0]) / (2 * step) - slope) < 1e-6 * fmax(1, fabs(slope)));
+        void *all[] = {f, start, x, theta, dx, dtheta, y, x2, theta2};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+            sr_free(all[k]);
+    }
+}
+
+static void test_text(void **state)
+{
+    for (size_t i = 0; i < TEXTS; i++) {
+        sr_net net, again;
+        sr_text text = {0};
+        assert_int_equal(sr_net_parse(texts[i], &net), SR_OK);
+        sr_net_format(&net, &text);
+        assert_int_equal(sr_net_parse(sr_text_string(&text), &again), SR_OK);
+        assert_memory_equal(&net, &again, sizeof net);
+        sr_text_clear(&text);
+        sr_tensors *tensors;
+        assert_int_equal(sr_tensors_create(&tensors), SR_OK);
+        assert_int_equal(sr_net_describe(&net, tensors), SR_OK);
+        assert_int_equal(sr_net_from_meta(tensors, &again), SR_OK);
+        assert_memory_equal(&net, &again, sizeof net);
+        sr_tensors_destroy(tensors);
+    }
+}
+
+static void test_bad_text(void **state)
+{
+    static const char *const bad[][2] = {
+        {"", "expected like"},
+        {"vgg:channels=1", "unknown model 'vgg'"},
+        {"mlp:dim=2,widths=64x64,activation=swish", "swish"},
+        {"mlp:dim=2", "widths"},
+        {"mlp:dim=0,widths=3", "dim = 0"},
+        {"mlp:dim=2,widths=0", "widths = '0'"},
+        {"mlp:dim=2,widths=3x", "widths = '3x'"},
+        {"mlp:dim=2,widths=3,depth=4", "unknown key 'depth'"},
+        {"mlp:dim=2,dim=2,widths=3", "twice"},
+        {"convnet:channels=1,size=28", "nf"},
+        {"convnet:channels=1,size=2,nf=4", "size = 2"},
+        {"convnet:channels=-1,size=28,nf=4", "channels"},
+        {"convnet:channels=1,size=28,nf=99999999999999999999", "nf"},
+        {"mlp:dim=2,widths=3,,", "cannot read"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        sr_net net;
+        assert_int_equal(sr_net_parse(bad[i][0], &net), SR_ERROR_ARGUMENT);
+        if (!strstr(sr_error_message(), bad[i][1]))
+            fail_msg("'%s' gave '%s'", bad[i][0], sr_error_message());
+    }
+}
+
+static void test_torch_names(void **state)
+{
+    sr_net net;
+    assert_int_equal(sr_net_parse(texts[8], &net), SR_OK);
+    // conv act conv act conv act flatten linear act linear
+    size_t expected[] = {0, 2, 4, 7, 9};
+    for (size_t l = 0; l < net.layer_count; l++)
+        assert_int_equal(net.layers[l].torch_index, expected[l]);
+    float *theta = sr_alloc(net.parameters, 4), *back = sr_alloc(net.parameters, 4);
+    sr_net_init(&net, 1, theta);
+    sr_tensors *tensors;
+    assert_int_equal(sr_tensors_create(&tensors), SR_OK);
+    assert_int_equal(sr_net_put(&net, theta, "raw.", tensors), SR_OK);
+    assert_non_null(sr_tensors_find(tensors, "raw.7.weight"));
+    assert_int_equal(sr_tensors_find(tensors, "raw.7.weight")->rank, 2);
+    assert_int_equal(sr_net_take(&net, tensors, "raw.", back), SR_OK);
+    assert_memory_equal(theta, back, net.parameters * 4);
+    assert_int_equal(sr_net_take(&net, tensors, "", back), SR_ERROR_FORMAT);
+    sr_net other;
+    assert_int_equal(sr_net_classifier(&other, 1, 28, 4, 16, 9, SR_RELU), SR_OK);
+    assert_int_equal(sr_net_take(&other, tensors, "raw.", back), SR_ERROR_FORMAT);
+    assert_non_null(strstr(sr_error_message(), "expected (9, 16)"));
+    sr_tensors_destroy(tensors);
+    sr_free(theta);
+    sr_free(back);
+}
+
+// One dense layer: the singular value against power iteration on W^T W in double, and dsigma/dW against
+// finite differences through sr_spectral_pull_back.
+static void test_spectral(void **state)
+{
+    sr_net net;
+    assert_int_equal(sr_net_parse("convnet:channels=1,size=12,nf=3,activation=silu", &net), SR_OK);
+    sr_spectral *spectral;
+    assert_int_equal(sr_spectral_create(&net, SR_ENGINE_AUTO, 1, &spectral), SR_OK);
+    size_t p = net.parameters;
+    float *theta = sr_alloc(p, 4), *effective = sr_alloc(p, 4), *weight = sr_alloc(p, 4);
+    sr_net_init(&net, 1, theta);
+    sr_spectral_apply(spectral, 500, theta, effective);
+    const double *values = sr_spectral_values(spectral);
+    for (size_t l = 0; l < net.layer_count; l++) {
+        // the effective layer's norm is one: no image grows, the kept direction hardly shrinks
+        const sr_layer *layer = &net.layers[l];
+        size_t in = layer->shape.in_channels * layer->shape.in_height * layer->shape.in_width;
+        size_t out = layer->shape.out_channels * layer->shape.out_height * layer->shape.out_width;
+        float *x = sr_alloc(in, 4), *y = sr_alloc(out, 4);
+        double best = 0;
+        fill(x, in, 9, 1.0f);
+        for (int i = 0; i < 200; i++) {
+            double length = sqrt(sr_kernels_get()->sum_squares(in, x));
+            for (size_t k = 0; k < in; k++)
+                x[k] = (float)(x[k] / length);
+            sr_conv_forward_scalar(&layer->shape, 1, x, effective + layer->weight, NULL, y);
+            best = sqrt(sr_kernels_get()->sum_squares(out, y));
+            sr_conv_backward_data_scalar(&layer->shape, 1, y, effective + layer->weight, x);
+        }
+        assert_true(fabs(best - 1) < 1e-3);
+        assert_true(values[l] > 0);
+        sr_free(x);
+        sr_free(y);
+    }
+    // d/dtheta <weight, effective(theta)> against finite differences along a random direction
+    float *direction = sr_alloc(p, 4), *moved = sr_alloc(p, 4), *gradient = sr_alloc(p, 4);
+    fill(weight, p, 11, 1.0f);
+    fill(direction, p, 12, 1.0f);
+    memcpy(gradient, weight, p * 4);
+    sr_spectral_pull_back(spectral, effective, gradient);
+    double slope = 0, difference = 0, step = 2e-3;
+    for (size_t i = 0; i < p; i++)
+        slope += (double)gradient[i] * direction[i];
+    for (int side = -1; side <= 1; side += 2) {
+        for (size_t i = 0; i < p; i++)
+            moved[i] = theta[i] + (float)(side * step) * direction[i];
+        sr_spectral_apply(spectral, 500, moved, effective);
+        for (size_t i = 0; i < p; i++)
+            difference += side * (double)weight[i] * effective[i] / (2 * step);
+    }
+    assert_true(fabs(slope - difference) < 0.02 * fabs(slope) + 1e-2);
+    // vectors survive a checkpoint to the bit
+    sr_spectral_apply(spectral, 1, theta, effective);
+    sr_tensors *tensors;
+    sr_spectral *other;
+    assert_int_equal(sr_tensors_create(&tensors), SR_OK);
+    assert_int_equal(sr_spectral_put(spectral, tensors), SR_OK);
+    assert_int_equal(sr_spectral_create(&net, SR_ENGINE_AUTO, 99, &other), SR_OK);
+    assert_int_equal(sr_spectral_take(other, tensors), SR_OK);
+    sr_spectral_apply(other, 0, theta, moved);
+    assert_memory_equal(effective, moved, p * 4);
+    sr_tensors_destroy(tensors);
+    sr_spectral_destroy(other);
+    sr_spectral_destroy(spectral);
+    void *all[] = {theta, effective, weight, direction, moved, gradient};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        sr_free(all[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text),          cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_torch_names),   cmocka_unit_test(test_reference_gradient),
+        cmocka_unit_test(test_engines),       cmocka_unit_test(test_spectral),
+    };
+    return cmocka_run_group_tests_name("net", tests, NULL, NULL);
+}
