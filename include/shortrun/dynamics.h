@@ -31,7 +31,8 @@ typedef struct sr_dynamics {
     double restart_rate;   // persistent: probability that a chain starts anew in an iteration, [0, 1]
 } sr_dynamics;
 
-SR_API sr_status sr_dynamics_check(const sr_dynamics *dynamics); // range of every field
+// Range of every field; the message says what was found and what is allowed.
+SR_API sr_status sr_dynamics_check(const sr_dynamics *dynamics);
 SR_API double sr_dynamics_temperature(const sr_dynamics *dynamics); // sigma^2 / (2 s)
 
 // Per-step diagnostics of a run, arrays of steps+1 (displacement: from x_k to x_{k+1}, last entry 0),
@@ -40,21 +41,24 @@ typedef struct sr_trace {
     double *energy;        // mean E(x_k)
     double *gradient_norm; // mean |grad E(x_k)|
     double *displacement;  // mean |x_{k+1} - x_k|
-    double *largest;       // max over chains and elements of |x_k|
+    double *largest;       // max over chains and elements of |x_k|, NaN if any element is
 } sr_trace;
 
-// Initial states x (n, dim) for uniform and Gaussian starts; chain i of the stream (seed, epoch).
-// first: number of the first chain.
+// Initial states x (n, dim) for uniform and Gaussian starts; chain i of the stream (seed,
+// SR_PURPOSE_START, epoch). first: number of the first chain. The other starts need data that this module
+// does not have: for them x stays as it is.
 SR_API void sr_start_fill(sr_start start, uint64_t seed, uint64_t epoch, uint64_t first, size_t n,
                           size_t dim, float *x);
 
 // Runs the dynamics in place on x (n, dim), chains numbered first, first+1, ..., noise from the stream
 // (seed, SR_PURPOSE_DYNAMICS, epoch). trace may be NULL (it costs one more evaluation at the end).
-// The team's energy is the one that is run. Same bits for any number of threads.
+// The team's energy is the one that is run. Same bits for any number of threads. States that are not
+// finite are no error here: look at the trace or at x. Errors: those of sr_dynamics_check, memory.
 SR_API sr_status sr_dynamics_run(sr_team *team, const sr_dynamics *dynamics, uint64_t seed,
                                  uint64_t epoch, uint64_t first, size_t n, float *x,
                                  const sr_trace *trace);
-// As above with the noise given: noise (steps, n, dim), NULL for none. For tests against references.
+// As above with the standard normals given: noise (steps, n, dim), NULL for none; they are scaled by
+// dynamics->noise. For tests against references.
 SR_API sr_status sr_dynamics_run_given(sr_team *team, const sr_dynamics *dynamics,
                                        const float *noise, size_t n, float *x,
                                        const sr_trace *trace);

@@ -24,10 +24,14 @@ typedef struct sr_energy_ops {
     sr_status (*workspace_create)(const void *self, void **workspace); // NULL: none needed
     void (*workspace_destroy)(void *workspace);
     double *(*seconds)(void *workspace); // SR_PHASE_COUNT counters; NULL: not measured
-    void (*destroy)(void *self);         // NULL: nothing to release
+    // Takes theta (parameters) over; no evaluation runs meanwhile. NULL: parameters cannot be set.
+    void (*set_parameters)(void *self, const float *theta);
+    void (*destroy)(void *self); // NULL: nothing to release
 } sr_energy_ops;
 
-// Takes ownership of self (ops->destroy releases it). tile: samples evaluated at a time by one thread.
+// Takes ownership of self, also when it fails (ops->destroy releases it); the table is copied. dim, tile
+// >= 1; tile: samples evaluated at a time by one thread. The result for a sample may depend on its place
+// in the tile at most.
 SR_API sr_status sr_energy_create(const sr_energy_ops *ops, void *self, size_t dim, size_t parameters,
                                   size_t tile, sr_energy **out);
 SR_API void sr_energy_destroy(sr_energy *energy);
@@ -35,17 +39,22 @@ SR_API size_t sr_energy_dim(const sr_energy *energy);
 SR_API size_t sr_energy_tile(const sr_energy *energy);
 SR_API size_t sr_energy_parameters(const sr_energy *energy);
 
-// A network with one output. tile 0 chooses one. Parameters are set with sr_energy_set_parameters.
+// A network with one output. tile 0 chooses one from the network alone. Parameters are set with
+// sr_energy_set_parameters; before that they are zero. SR_ERROR_ARGUMENT when the outputs are not one.
 SR_API sr_status sr_energy_network(const sr_net *net, sr_engine engine, size_t tile, sr_energy **out);
-SR_API void sr_energy_set_parameters(sr_energy *energy, const float *theta); // (parameters)
+// theta (parameters), copied. Must not run while the energy is evaluated. An energy without parameters
+// ignores it.
+SR_API void sr_energy_set_parameters(sr_energy *energy, const float *theta);
 SR_API const sr_plan *sr_energy_plan(const sr_energy *energy);               // NULL if not a network
 
-// Closed forms: E(x) = -log density (up to a constant where said).
-// Mixture of `count` isotropic Gaussians: centres (count, dim), deviation, weights (count; NULL: equal).
+// Closed forms: E(x) = -log density (up to a constant where said), computed in double inside. Arrays are
+// copied. SR_ERROR_ARGUMENT names what is out of range.
+// Mixture of `count` isotropic Gaussians: centres (count, dim), deviation, weights (count; NULL: equal;
+// they need not sum to one).
 SR_API sr_status sr_energy_gaussian_mixture(size_t dim, size_t count, const double *centres,
                                             double deviation, const double *weights, sr_energy **out);
 // Rings in 2-D: radii (count), each ring's radial profile Gaussian of the given deviation; E up to a
-// constant.
+// constant: E = -log sum_r exp(-(|x| - R_r)^2 / (2 deviation^2)); its gradient at the origin is taken as 0.
 SR_API sr_status sr_energy_rings(size_t count, const double *radii, double deviation, sr_energy **out);
 // E = |x|^2 / (2 deviation^2), any dimension.
 SR_API sr_status sr_energy_quadratic(size_t dim, double deviation, sr_energy **out);
@@ -61,17 +70,20 @@ SR_API sr_status sr_energy_workspace_create(const sr_energy *energy, sr_energy_w
 SR_API void sr_energy_workspace_destroy(sr_energy_workspace *workspace);
 SR_API double *sr_energy_workspace_seconds(sr_energy_workspace *workspace); // SR_PHASE_COUNT, never NULL
 
-// One tile, by one thread: n <= tile. See sr_energy_ops.
+// One tile, by one thread: n <= tile. See sr_energy_ops. gradient_theta: only where there are parameters;
+// weight (n), NULL: all ones.
 SR_API void sr_energy_evaluate(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
                                const float *x, float *e, float *dx);
 SR_API void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
                                      const float *x, const float *weight, float *e, float *dtheta);
 
 // Many threads' scratch and the batch drivers on it. Tiles are fixed by the energy, reductions run in the
-// order of the tiles: the same bits for any number of threads.
+// order of the tiles: the same bits for any number of threads. The energy must outlive the team; one team
+// is used by one caller at a time. threads 0: all of the machine's.
 typedef struct sr_team sr_team;
 SR_API sr_status sr_team_create(const sr_energy *energy, unsigned threads, sr_team **out);
 SR_API void sr_team_destroy(sr_team *team);
+SR_API const sr_energy *sr_team_energy(const sr_team *team);
 SR_API unsigned sr_team_threads(const sr_team *team);
 SR_API sr_energy_workspace *sr_team_workspace(sr_team *team, unsigned thread);
 // Sum over threads of the seconds per phase: seconds (SR_PHASE_COUNT); then resets them if asked.
@@ -79,8 +91,8 @@ SR_API void sr_team_seconds(sr_team *team, bool reset, double *seconds);
 
 // Any n: e (n), dx (n, dim) or NULL.
 SR_API void sr_team_evaluate(sr_team *team, size_t n, const float *x, float *e, float *dx);
-// Any n: dtheta (parameters) = sum_i weight_i dE(x_i)/dtheta; e (n) or NULL. Allocates its partial sums on
-// first use for this n.
+// Any n: dtheta (parameters) = sum_i weight_i dE(x_i)/dtheta; e (n) or NULL; weight NULL: all ones.
+// Allocates its partial sums on first use for this n. SR_ERROR_UNSUPPORTED without parameters.
 SR_API sr_status sr_team_gradient_theta(sr_team *team, size_t n, const float *x, const float *weight,
                                         float *e, float *dtheta);
 

@@ -59,7 +59,7 @@ SR_API void sr_results_close(sr_results *results);
 SR_API const char *sr_results_folder(const sr_results *results);
 
 typedef enum sr_cell_state { SR_CELL_ABSENT, SR_CELL_DONE, SR_CELL_DIVERGED } sr_cell_state;
-SR_API sr_cell_state sr_results_state(sr_results *results, const char *hash);
+SR_API sr_cell_state sr_results_state(sr_results *results, const char *hash); // absent on errors too
 
 typedef struct sr_value { // one named number of a cell: a metric or a timing
     char name[48];
@@ -90,6 +90,11 @@ SR_API double sr_record_timing(const sr_record *record, const char *name);
 SR_API sr_status sr_results_read(sr_results *results, const sr_experiment *experiment,
                                  sr_record **out, size_t *count);
 SR_API void sr_records_destroy(sr_record *records, size_t count);
+// Writes one cell's record, replacing the one of the same hash, in one transaction: on any error, a full
+// disk included, the results stay as they were.
+SR_API sr_status sr_results_put(sr_results *results, const sr_record *record);
+// Removes a cell's record; fine when there is none. Its files stay.
+SR_API sr_status sr_results_delete(sr_results *results, const char *hash);
 // Files of a cell: folder/cells/<hash>/<name>.
 SR_API void sr_results_cell_path(const sr_results *results, const char *hash, const char *name,
                                  char *out, size_t size);

@@ -32,7 +32,8 @@ SR_API sr_status sr_array_to_f64(const sr_array *array, double **out);
 // ---- whole files -----------------------------------------------------------------------------------
 
 // Writes to a temporary name in the same folder, fsyncs, renames over `path`, and fsyncs the folder: after
-// a crash or on a full disk either the old or the new content is there, whole.
+// a crash or on a full disk either the old or the new content is there, whole. A symbolic link stays and
+// its target is replaced; devices and pipes are written in place.
 SR_API sr_status sr_file_write(const char *path, const void *bytes, size_t count);
 // Reads a whole file (at most `limit` bytes, 0 = no limit) into new memory, with a NUL behind the end.
 SR_API sr_status sr_file_read(const char *path, size_t limit, void **bytes, size_t *count);
@@ -43,8 +44,8 @@ SR_API sr_status sr_folder_make(const char *path); // with all parents; fine whe
 
 // ---- .npy ------------------------------------------------------------------------------------------
 
-// NumPy's format 1.0 to 3.0: little-endian f4, f8, u1, i4, i8, u8 (bool reads as u1), C order; Fortran
-// order is transposed on reading. A header whose shape does not fit the file's size is an error.
+// NumPy's format 1.0 to 3.0: little-endian f4, f8, u1, i4, i8, u8 (bool reads as u1, f2 as f4), C order;
+// Fortran order is transposed on reading. A header whose shape does not fit the file's size is an error.
 SR_API sr_status sr_npy_load(const char *path, sr_array *out);
 SR_API sr_status sr_npy_save(const char *path, const sr_array *array);
 // Convenience: float32 array of the given shape.
@@ -54,7 +55,8 @@ SR_API sr_status sr_npy_save_f32(const char *path, size_t rank, const size_t *sh
 // ---- safetensors -----------------------------------------------------------------------------------
 
 // A set of named tensors with string metadata. Reading checks header size, JSON, dtypes, offsets that
-// overlap, leave holes or pass the end of the file, and shapes that do not match their bytes.
+// overlap, leave holes or pass the end of the file, and shapes that do not match their bytes. F16 and BF16
+// are widened to F32, BOOL reads as U8.
 typedef struct sr_tensors sr_tensors;
 
 SR_API sr_status sr_tensors_create(sr_tensors **out); // empty, for writing
@@ -83,7 +85,8 @@ typedef struct sr_image {
 } sr_image;
 
 SR_API void sr_image_clear(sr_image *image);
-// Reads any PNG: palettes, 16 bits and alpha are reduced to 8-bit grey or RGB. At most 2^26 pixels.
+// Reads any PNG: palettes and 16 bits become 8-bit grey or RGB, alpha and gamma are ignored (the stored
+// values count). At most 2^26 pixels.
 SR_API sr_status sr_png_load(const char *path, sr_image *out);
 SR_API sr_status sr_png_save(const char *path, const sr_image *image); // atomic
 // A grid of n images x (n, channels, height, width) in [low, high], `columns` to a row, 2 pixels apart,

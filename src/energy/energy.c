@@ -1,1 +1,102 @@
-#include <shortrun/energy.h>
+// The energy object: a table of functions, what they work on, and one thread's scratch. Implementations
+// stand in network.c, closed_forms.c and function.c; many threads in team.c.
+#include "energy/energy_internal.h"
+
+static sr_status create_fail(const sr_energy_ops *ops, void *self, sr_status status) {
+    if (ops->destroy)
+        ops->destroy(self);
+    return status;
+}
+
+sr_status sr_energy_create(const sr_energy_ops *ops, void *self, size_t dim, size_t parameters,
+                           size_t tile, sr_energy **out) {
+    *out = NULL;
+    if (!ops->evaluate)
+        return create_fail(ops, self, sr_fail(SR_ERROR_ARGUMENT, "an energy needs 'evaluate'"));
+    if (dim == 0 || tile == 0)
+        return create_fail(ops, self,
+                           sr_fail(SR_ERROR_ARGUMENT,
+                                   "an energy needs a dimension and a tile of at least 1, found "
+                                   "dimension %zu, tile %zu",
+                                   dim, tile));
+    if ((parameters > 0) != (ops->gradient_theta != NULL))
+        return create_fail(ops, self,
+                           sr_fail(SR_ERROR_ARGUMENT,
+                                   "an energy has 'gradient_theta' exactly if it has parameters, "
+                                   "found %zu parameters",
+                                   parameters));
+    sr_energy *energy = sr_alloc(1, sizeof *energy);
+    if (!energy)
+        return create_fail(ops, self, SR_ERROR_MEMORY);
+    *energy = (sr_energy){
+        .ops = *ops, .self = self, .dim = dim, .parameters = parameters, .tile = tile};
+    *out = energy;
+    return SR_OK;
+}
+
+void sr_energy_destroy(sr_energy *energy) {
+    if (!energy)
+        return;
+    if (energy->ops.destroy)
+        energy->ops.destroy(energy->self);
+    sr_free(energy);
+}
+
+size_t sr_energy_dim(const sr_energy *energy) {
+    return energy->dim;
+}
+
+size_t sr_energy_tile(const sr_energy *energy) {
+    return energy->tile;
+}
+
+size_t sr_energy_parameters(const sr_energy *energy) {
+    return energy->parameters;
+}
+
+void sr_energy_set_parameters(sr_energy *energy, const float *theta) {
+    if (energy->ops.set_parameters)
+        energy->ops.set_parameters(energy->self, theta);
+}
+
+sr_status sr_energy_workspace_create(const sr_energy *energy, sr_energy_workspace **out) {
+    *out = NULL;
+    sr_energy_workspace *workspace = sr_alloc(1, sizeof *workspace);
+    if (!workspace)
+        return SR_ERROR_MEMORY;
+    workspace->energy = energy;
+    workspace->seconds = workspace->own;
+    if (energy->ops.workspace_create) {
+        sr_status status = energy->ops.workspace_create(energy->self, &workspace->scratch);
+        if (status) {
+            sr_free(workspace);
+            return status;
+        }
+    }
+    if (energy->ops.seconds)
+        workspace->seconds = energy->ops.seconds(workspace->scratch);
+    *out = workspace;
+    return SR_OK;
+}
+
+void sr_energy_workspace_destroy(sr_energy_workspace *workspace) {
+    if (!workspace)
+        return;
+    if (workspace->energy->ops.workspace_destroy)
+        workspace->energy->ops.workspace_destroy(workspace->scratch);
+    sr_free(workspace);
+}
+
+double *sr_energy_workspace_seconds(sr_energy_workspace *workspace) {
+    return workspace->seconds;
+}
+
+void sr_energy_evaluate(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                        const float *x, float *e, float *dx) {
+    energy->ops.evaluate(energy->self, workspace->scratch, n, x, e, dx);
+}
+
+void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                              const float *x, const float *weight, float *e, float *dtheta) {
+    energy->ops.gradient_theta(energy->self, workspace->scratch, n, x, weight, e, dtheta);
+}

@@ -1,4 +1,5 @@
-// Whole files: atomic writing, reading with a limit, plain or gzip-compressed. No format is known here.
+// Whole files: atomic writing, reading with a limit, plain or gzip-compressed. No format is known
+// here.
 #include "io/io_internal.h"
 
 #include <ctype.h>
@@ -20,7 +21,8 @@ const char *sr_printable(const char *text, char *out, size_t size) {
     return out;
 }
 
-// ---- writing ---------------------------------------------------------------------------------------
+// ---- writing
+// ---------------------------------------------------------------------------------------
 
 static sr_status write_parts(int fd, const char *path, const sr_file_part *parts, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -52,7 +54,8 @@ static sr_status write_in_place(const char *path, const sr_file_part *parts, siz
     return status;
 }
 
-// Creates a new file of a name that nobody uses, in `folder`; its name goes into `name` (size bytes).
+// Creates a new file of a name that nobody uses, in `folder`; its name goes into `name` (size
+// bytes).
 static int create_temporary(const char *folder, char *name, size_t size) {
     static unsigned counter; // only makes names differ within the process
     for (int attempt = 0; attempt < 1000; attempt++) {
@@ -69,7 +72,8 @@ static int create_temporary(const char *folder, char *name, size_t size) {
     return -1;
 }
 
-// Makes a rename in `folder` durable. File systems that cannot sync a folder say EINVAL: not an error.
+// Makes a rename in `folder` durable. File systems that cannot sync a folder say EINVAL: not an
+// error.
 static sr_status sync_folder(const char *folder, const char *path) {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
@@ -109,8 +113,8 @@ static sr_status replace_file(const char *path, mode_t mode, const sr_file_part 
     if (close(fd) != 0 && status == SR_OK)
         status = sr_fail(SR_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
     if (status == SR_OK && rename(temporary, path) != 0)
-        status = sr_fail(SR_ERROR_IO, "%s: cannot rename the finished file: %s", path,
-                         strerror(errno));
+        status =
+            sr_fail(SR_ERROR_IO, "%s: cannot rename the finished file: %s", path, strerror(errno));
     if (status != SR_OK) {
         unlink(temporary);
         return status;
@@ -171,13 +175,15 @@ sr_status sr_folder_make(const char *path) {
     return SR_OK;
 }
 
-// ---- reading ---------------------------------------------------------------------------------------
+// ---- reading
+// ---------------------------------------------------------------------------------------
 
 static sr_status too_long(const char *path, const char *what, size_t limit) {
     return sr_fail(SR_ERROR_FORMAT, "%s: %s than the %zu bytes allowed", path, what, limit);
 }
 
-// Reads to the end of file. `expected` sizes the first allocation; the file may be shorter or longer (a pipe).
+// Reads to the end of file. `expected` sizes the first allocation; the file may be shorter or
+// longer (a pipe).
 static sr_status read_all(int fd, const char *path, size_t expected, size_t limit, char **bytes,
                           size_t *count) {
     size_t capacity = expected + 2, length = 0; // NUL, and one more so that the end is seen
@@ -187,9 +193,8 @@ static sr_status read_all(int fd, const char *path, size_t expected, size_t limi
     for (;;) {
         if (length + 1 == capacity) {
             size_t larger;
-            char *grown = sr_size_mul(capacity, 2, &larger)
-                              ? sr_realloc(data, capacity, larger, 1)
-                              : NULL;
+            char *grown =
+                sr_size_mul(capacity, 2, &larger) ? sr_realloc(data, capacity, larger, 1) : NULL;
             if (!grown) {
                 sr_free(data);
                 return sr_fail(SR_ERROR_MEMORY, "%s: too large for the memory", path);
@@ -243,7 +248,8 @@ sr_status sr_file_read(const char *path, size_t limit, void **bytes, size_t *cou
     return status;
 }
 
-// ---- gzip ------------------------------------------------------------------------------------------
+// ---- gzip
+// ------------------------------------------------------------------------------------------
 
 typedef struct gunzip {
     const char *path;
@@ -253,7 +259,8 @@ typedef struct gunzip {
     size_t capacity, length, limit;
 } gunzip;
 
-// Room for at least one more byte and the NUL behind the end; the limit bounds what is ever allocated.
+// Room for at least one more byte and the NUL behind the end; the limit bounds what is ever
+// allocated.
 static sr_status gunzip_grow(gunzip *g) {
     if (g->length + 1 < g->capacity)
         return SR_OK;

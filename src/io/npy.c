@@ -1,5 +1,6 @@
-// NumPy's .npy files, after numpy.lib.format: magic, version, header length, a Python dictionary with the keys
-// descr, fortran_order and shape, then the raw elements. No pickled objects, no structured types.
+// NumPy's .npy files, after numpy.lib.format: magic, version, header length, a Python dictionary
+// with the keys descr, fortran_order and shape, then the raw elements. No pickled objects, no
+// structured types.
 #include "io/io_internal.h"
 
 #include <stdio.h>
@@ -9,7 +10,8 @@
 #error "array files are little-endian and are copied as they are"
 #endif
 
-// ---- header ----------------------------------------------------------------------------------------
+// ---- header
+// ----------------------------------------------------------------------------------------
 
 // Element types as they are named in `descr`; half floats are widened on reading.
 static const struct {
@@ -17,7 +19,7 @@ static const struct {
     sr_dtype dtype;
     size_t size; // in the file
 } types[] = {
-    {"f4", SR_F32, 4}, {"f8", SR_F64, 8}, {"u1", SR_U8, 1}, {"b1", SR_U8, 1},
+    {"f4", SR_F32, 4}, {"f8", SR_F64, 8}, {"u1", SR_U8, 1},  {"b1", SR_U8, 1},
     {"i4", SR_I32, 4}, {"i8", SR_I64, 8}, {"u8", SR_U64, 8}, {"f2", SR_F32, 2},
 };
 enum { TYPES = sizeof types / sizeof *types };
@@ -169,7 +171,8 @@ static sr_status parse_header(npy_header *h) {
     return SR_OK;
 }
 
-// ---- reading ---------------------------------------------------------------------------------------
+// ---- reading
+// ---------------------------------------------------------------------------------------
 
 // Finds the header in the file's bytes, parses it, and gives the offset of the elements.
 static sr_status locate(npy_header *h, const char *bytes, size_t count, size_t *offset) {
@@ -271,7 +274,8 @@ sr_status sr_npy_load(const char *path, sr_array *out) {
         sr_free(bytes);
         return status;
     }
-    // the file's buffer becomes the array: its elements move to the aligned start, nothing is copied twice
+    // the file's buffer becomes the array: its elements move to the aligned start, nothing is
+    // copied twice
     memmove(bytes, (char *)bytes + offset, count - offset);
     out->dtype = types[h.type].dtype;
     out->rank = h.rank;
@@ -282,7 +286,8 @@ sr_status sr_npy_load(const char *path, sr_array *out) {
     return status;
 }
 
-// ---- writing ---------------------------------------------------------------------------------------
+// ---- writing
+// ---------------------------------------------------------------------------------------
 
 sr_status sr_npy_save(const char *path, const sr_array *array) {
     static const char *const descr[SR_DTYPE_COUNT] = {
@@ -299,9 +304,11 @@ sr_status sr_npy_save(const char *path, const sr_array *array) {
                      "{'descr': '%s', 'fortran_order': False, 'shape': (", descr[array->dtype]);
     size_t length = 10 + (size_t)n;
     for (size_t i = 0; i < array->rank; i++)
-        length += (size_t)snprintf(header + length, sizeof header - length, "%zu%s",
-                                   array->shape[i],
-                                   i + 1 < array->rank ? ", " : array->rank == 1 ? "," : "");
+        length +=
+            (size_t)snprintf(header + length, sizeof header - length, "%zu%s", array->shape[i],
+                             i + 1 < array->rank ? ", "
+                             : array->rank == 1  ? ","
+                                                 : "");
     length += (size_t)snprintf(header + length, sizeof header - length, "), }");
     size_t padded = (length + 1 + 63) / 64 * 64; // elements start at a multiple of 64, after '\n'
     memset(header + length, ' ', padded - length);

@@ -1,6 +1,6 @@
-// PNG through libpng: 8-bit grey or RGB in memory, whatever the file holds; grids of images. No colour management:
-// the stored values are the values (gamma chunks are ignored, transparency is dropped, as Pillow's
-// convert("L") and convert("RGB") do).
+// PNG through libpng: 8-bit grey or RGB in memory, whatever the file holds; grids of images. No
+// colour management: the stored values are the values (gamma chunks are ignored, transparency is
+// dropped, as Pillow's convert("L") and convert("RGB") do).
 #include "io/io_internal.h"
 
 #include <png.h>
@@ -18,7 +18,8 @@ void sr_image_clear(sr_image *image) {
     memset(image, 0, sizeof *image);
 }
 
-// ---- reading ---------------------------------------------------------------------------------------
+// ---- reading
+// ---------------------------------------------------------------------------------------
 
 // Everything that lives across libpng's longjmp stands here, in memory, not in registers.
 typedef struct png_job {
@@ -62,7 +63,8 @@ static void start(png_job *job) {
     job->height = png_get_image_height(png, job->info);
     if (job->width * job->height > PIXEL_LIMIT)
         png_error(png, "more than 2^26 pixels");
-    // deflate packs at most 1032 bytes into one: a larger claim is false, and is not worth its memory
+    // deflate packs at most 1032 bytes into one: a larger claim is false, and is not worth its
+    // memory
     size_t claimed = png_get_rowbytes(png, job->info) * job->height;
     if (claimed / 1032 > job->count)
         png_error(png, "the file is too short for its width and height");
@@ -129,7 +131,8 @@ sr_status sr_png_load(const char *path, sr_image *out) {
     return status;
 }
 
-// ---- writing ---------------------------------------------------------------------------------------
+// ---- writing
+// ---------------------------------------------------------------------------------------
 
 sr_status sr_png_save(const char *path, const sr_image *image) {
     if ((image->channels != 1 && image->channels != 3) || image->width == 0 || image->height == 0 ||
@@ -195,8 +198,8 @@ sr_status sr_png_save_grid(const char *path, size_t n, size_t channels, size_t h
         columns = n;
     sr_image canvas = {.channels = channels};
     size_t rows = (n - 1) / columns + 1, bytes;
-    if (!extent(columns, width, zoom, &canvas.width) || !extent(rows, height, zoom, &canvas.height) ||
-        canvas.width * canvas.height > PIXEL_LIMIT)
+    if (!extent(columns, width, zoom, &canvas.width) ||
+        !extent(rows, height, zoom, &canvas.height) || canvas.width * canvas.height > PIXEL_LIMIT)
         return sr_fail(SR_ERROR_ARGUMENT, "%s: an image grid of more than 2^26 pixels", path);
     bytes = canvas.width * canvas.height * channels;
     canvas.data = sr_alloc(bytes, 1);

@@ -1,5 +1,6 @@
-// A set of named tensors in memory, and its writing as a safetensors file (format: huggingface/safetensors): eight
-// bytes with the header's length, a JSON header, the elements. Reading stands in safetensors_load.c.
+// A set of named tensors in memory, and its writing as a safetensors file (format:
+// huggingface/safetensors): eight bytes with the header's length, a JSON header, the elements.
+// Reading stands in safetensors_load.c.
 #include "io/safetensors.h"
 
 #include <stdlib.h>
@@ -126,14 +127,16 @@ sr_status sr_tensors_set_meta(sr_tensors *tensors, const char *key, const char *
     return sr_tensors_append_meta(tensors, key, value);
 }
 
-// ---- writing ---------------------------------------------------------------------------------------
+// ---- writing
+// ---------------------------------------------------------------------------------------
 
 static size_t array_bytes(const sr_array *array) {
     return sr_array_count(array) * sr_dtype_size(array->dtype);
 }
 
-// The tensors' places in the data: elements of 8 bytes first, then 4, then 1, each group in order, so that
-// every tensor is aligned to its element (readers map the file). order: (count) indices of tensors.
+// The tensors' places in the data: elements of 8 bytes first, then 4, then 1, each group in order,
+// so that every tensor is aligned to its element (readers map the file). order: (count) indices of
+// tensors.
 static void place(const sr_tensors *tensors, size_t *order, size_t *begin) {
     static const size_t sizes[] = {8, 4, 1};
     size_t n = 0, at = 0;
@@ -154,8 +157,7 @@ static json_t *tensor_json(const sr_array *array, size_t begin) {
     for (size_t i = 0; i < array->rank; i++)
         json_array_append_new(shape, json_integer((json_int_t)array->shape[i]));
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", sr_dtype_name(array->dtype), "shape", shape,
-                     "data_offsets", (json_int_t)begin,
-                     (json_int_t)(begin + array_bytes(array)));
+                     "data_offsets", (json_int_t)begin, (json_int_t)(begin + array_bytes(array)));
 }
 
 // The header's text, from jansson's allocator; NULL (error recorded) when a name is not UTF-8.

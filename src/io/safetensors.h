@@ -22,7 +22,8 @@ struct sr_tensors {
     size_t meta_count, meta_capacity;
 };
 
-// Without looking for an equal name or key. sr_tensors_append takes over the array's data and zeroes it.
+// Without looking for an equal name or key. sr_tensors_append takes over the array's data and
+// zeroes it.
 sr_status sr_tensors_append(sr_tensors *tensors, const char *name, sr_array *array);
 sr_status sr_tensors_append_meta(sr_tensors *tensors, const char *key, const char *value);
 

@@ -1,5 +1,5 @@
-// Reading safetensors files: everything that the header says is checked against the file before it is used.
-// Half floats and bfloat16 are widened to float32.
+// Reading safetensors files: everything that the header says is checked against the file before it
+// is used. Half floats and bfloat16 are widened to float32.
 #include "io/safetensors.h"
 
 #include <stdlib.h>
@@ -15,10 +15,14 @@ static const struct {
     sr_dtype dtype;
     void (*widen)(size_t n, const uint8_t *in, float *out); // NULL: copied as they are
 } types[] = {
-    {"F32", 4, SR_F32, NULL}, {"F64", 8, SR_F64, NULL},
-    {"U8", 1, SR_U8, NULL},   {"BOOL", 1, SR_U8, NULL},
-    {"I32", 4, SR_I32, NULL}, {"I64", 8, SR_I64, NULL},
-    {"U64", 8, SR_U64, NULL}, {"F16", 2, SR_F32, sr_half_to_f32},
+    {"F32", 4, SR_F32, NULL},
+    {"F64", 8, SR_F64, NULL},
+    {"U8", 1, SR_U8, NULL},
+    {"BOOL", 1, SR_U8, NULL},
+    {"I32", 4, SR_I32, NULL},
+    {"I64", 8, SR_I64, NULL},
+    {"U64", 8, SR_U64, NULL},
+    {"F16", 2, SR_F32, sr_half_to_f32},
     {"BF16", 2, SR_F32, sr_bfloat16_to_f32},
 };
 enum { TYPES = sizeof types / sizeof *types };

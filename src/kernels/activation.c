@@ -1,5 +1,5 @@
-// Activations by name, and their definition in double from libm: what the vector kernels are checked
-// against.
+// Activations by name, and their definition in double from libm: what the vector kernels are
+// checked against.
 #include <shortrun/kernels.h>
 
 #include <math.h>
@@ -10,41 +10,37 @@ static const char *const activation_names[] = {"silu", "leaky_relu", "relu", "so
 #define ACTIVATION_NAMES (sizeof activation_names / sizeof *activation_names)
 _Static_assert(ACTIVATION_NAMES == SR_ACTIVATION_COUNT + 1, "one name for each activation");
 
-const char *sr_activation_name(sr_activation activation)
-{
+const char *sr_activation_name(sr_activation activation) {
     size_t i = (size_t)activation;
     return i < ACTIVATION_NAMES ? activation_names[i] : "unknown";
 }
 
-sr_status sr_activation_parse(const char *name, sr_activation *out)
-{
+sr_status sr_activation_parse(const char *name, sr_activation *out) {
     for (size_t i = 0; name && i < ACTIVATION_NAMES; i++) {
         if (strcmp(name, activation_names[i]) == 0) {
             *out = (sr_activation)i;
             return SR_OK;
         }
     }
-    return sr_fail(SR_ERROR_ARGUMENT,
-                   "activation '%s' is not one of silu, leaky_relu, relu, softplus, elu, gelu, tanh, "
-                   "identity",
-                   name ? name : "");
+    return sr_fail(
+        SR_ERROR_ARGUMENT,
+        "activation '%s' is not one of silu, leaky_relu, relu, softplus, elu, gelu, tanh, "
+        "identity",
+        name ? name : "");
 }
 
-bool sr_activation_has_curvature(sr_activation activation)
-{
+bool sr_activation_has_curvature(sr_activation activation) {
     return activation != SR_LEAKY_RELU && activation != SR_RELU && activation != SR_IDENTITY;
 }
 
 // sigmoid(z) without overflow.
-static double sigmoid(double z)
-{
+static double sigmoid(double z) {
     double e = exp(-fabs(z));
     return (z < 0 ? e : 1) / (1 + e);
 }
 
 // Value and derivative at one point.
-static double activate(sr_activation activation, double z, double *derivative)
-{
+static double activate(sr_activation activation, double z, double *derivative) {
     const double root_half = 0.70710678118654752440, density_at_zero = 0.39894228040143267794;
     double s, t;
     switch (activation) {
@@ -82,8 +78,7 @@ static double activate(sr_activation activation, double z, double *derivative)
 }
 
 void sr_activation_scalar_f64(sr_activation activation, size_t n, const double *z, double *y,
-                              double *derivative)
-{
+                              double *derivative) {
     for (size_t i = 0; i < n; i++) {
         double slope;
         y[i] = activate(activation, z[i], &slope);

@@ -1,24 +1,26 @@
-// The readable reference of convolution, written once for float and double. The file that includes this
-// defines `real` and CONV_NAME(operation). It is the definition that every engine is checked against;
-// the loops stand so that the innermost one runs along an image row, nothing more is done for speed.
+// The readable reference of convolution, written once for float and double. The file that includes
+// this defines `real` and CONV_NAME(operation). It is the definition that every engine is checked
+// against; the loops stand so that the innermost one runs along an image row, nothing more is done
+// for speed.
 //
 //   y[n,o,i,j] = bias[o] + sum over c, u, v of w[o,c,u,v] x[n, c, i s + u - p, j s + v - p]
 //
 // with stride s, padding p and x = 0 outside the image. The two backward passes are its transposes.
 
-// Outputs lo <= j < hi of a row whose input column j s + v - p lies inside an image of `in` columns.
-static void CONV_NAME(span)(size_t in, size_t out, size_t v, size_t stride, size_t padding, size_t *lo,
-                            size_t *hi)
-{
+// Outputs lo <= j < hi of a row whose input column j s + v - p lies inside an image of `in`
+// columns.
+static void CONV_NAME(span)(size_t in, size_t out, size_t v, size_t stride, size_t padding,
+                            size_t *lo, size_t *hi) {
     size_t low = v < padding ? (padding - v + stride - 1) / stride : 0;
     size_t high = in + padding > v ? (in + padding - v - 1) / stride + 1 : 0;
     *hi = high < out ? high : out;
     *lo = low < *hi ? low : *hi;
 }
 
-// y += w * x for one pair of channels. x (in_height, in_width), w (kernel), y (out_height, out_width).
-static void CONV_NAME(forward_plane)(const sr_conv_shape *s, const real *x, const real *w, real *y)
-{
+// y += w * x for one pair of channels. x (in_height, in_width), w (kernel), y (out_height,
+// out_width).
+static void CONV_NAME(forward_plane)(const sr_conv_shape *s, const real *x, const real *w,
+                                     real *y) {
     for (size_t u = 0; u < s->kernel_height; u++) {
         size_t top, bottom;
         CONV_NAME(span)(s->in_height, s->out_height, u, s->stride, s->padding, &top, &bottom);
@@ -36,8 +38,8 @@ static void CONV_NAME(forward_plane)(const sr_conv_shape *s, const real *x, cons
 }
 
 // dx += transpose of forward_plane applied to dy.
-static void CONV_NAME(backward_plane)(const sr_conv_shape *s, const real *dy, const real *w, real *dx)
-{
+static void CONV_NAME(backward_plane)(const sr_conv_shape *s, const real *dy, const real *w,
+                                      real *dx) {
     for (size_t u = 0; u < s->kernel_height; u++) {
         size_t top, bottom;
         CONV_NAME(span)(s->in_height, s->out_height, u, s->stride, s->padding, &top, &bottom);
@@ -55,8 +57,8 @@ static void CONV_NAME(backward_plane)(const sr_conv_shape *s, const real *dy, co
 }
 
 // dw += correlation of x with dy for one pair of channels.
-static void CONV_NAME(weights_plane)(const sr_conv_shape *s, const real *x, const real *dy, real *dw)
-{
+static void CONV_NAME(weights_plane)(const sr_conv_shape *s, const real *x, const real *dy,
+                                     real *dw) {
     for (size_t u = 0; u < s->kernel_height; u++) {
         size_t top, bottom;
         CONV_NAME(span)(s->in_height, s->out_height, u, s->stride, s->padding, &top, &bottom);
@@ -75,8 +77,7 @@ static void CONV_NAME(weights_plane)(const sr_conv_shape *s, const real *x, cons
 }
 
 void CONV_NAME(sr_conv_forward_scalar)(const sr_conv_shape *shape, size_t batch, const real *x,
-                                       const real *w, const real *bias, real *y)
-{
+                                       const real *w, const real *bias, real *y) {
     const size_t in = shape->in_height * shape->in_width;
     const size_t out = shape->out_height * shape->out_width;
     const size_t kernel = shape->kernel_height * shape->kernel_width;
@@ -86,15 +87,15 @@ void CONV_NAME(sr_conv_forward_scalar)(const sr_conv_shape *shape, size_t batch,
             for (size_t i = 0; i < out; i++)
                 plane[i] = bias ? bias[o] : 0;
             for (size_t c = 0; c < shape->in_channels; c++)
-                CONV_NAME(forward_plane)(shape, x + (n * shape->in_channels + c) * in,
-                                         w + (o * shape->in_channels + c) * kernel, plane);
+                CONV_NAME(forward_plane)
+                (shape, x + (n * shape->in_channels + c) * in,
+                 w + (o * shape->in_channels + c) * kernel, plane);
         }
     }
 }
 
-void CONV_NAME(sr_conv_backward_data_scalar)(const sr_conv_shape *shape, size_t batch, const real *dy,
-                                             const real *w, real *dx)
-{
+void CONV_NAME(sr_conv_backward_data_scalar)(const sr_conv_shape *shape, size_t batch,
+                                             const real *dy, const real *w, real *dx) {
     const size_t in = shape->in_height * shape->in_width;
     const size_t out = shape->out_height * shape->out_width;
     const size_t kernel = shape->kernel_height * shape->kernel_width;
@@ -104,15 +105,16 @@ void CONV_NAME(sr_conv_backward_data_scalar)(const sr_conv_shape *shape, size_t 
             for (size_t i = 0; i < in; i++)
                 plane[i] = 0;
             for (size_t o = 0; o < shape->out_channels; o++)
-                CONV_NAME(backward_plane)(shape, dy + (n * shape->out_channels + o) * out,
-                                          w + (o * shape->in_channels + c) * kernel, plane);
+                CONV_NAME(backward_plane)
+                (shape, dy + (n * shape->out_channels + o) * out,
+                 w + (o * shape->in_channels + c) * kernel, plane);
         }
     }
 }
 
-void CONV_NAME(sr_conv_backward_weights_scalar)(const sr_conv_shape *shape, size_t batch, const real *x,
-                                                const real *dy, real *dw, real *dbias)
-{
+void CONV_NAME(sr_conv_backward_weights_scalar)(const sr_conv_shape *shape, size_t batch,
+                                                const real *x, const real *dy, real *dw,
+                                                real *dbias) {
     const size_t in = shape->in_height * shape->in_width;
     const size_t out = shape->out_height * shape->out_width;
     const size_t kernel = shape->kernel_height * shape->kernel_width;
@@ -123,8 +125,9 @@ void CONV_NAME(sr_conv_backward_weights_scalar)(const sr_conv_shape *shape, size
         for (size_t n = 0; n < batch; n++) {
             const real *plane = dy + (n * shape->out_channels + o) * out;
             for (size_t c = 0; c < shape->in_channels; c++)
-                CONV_NAME(weights_plane)(shape, x + (n * shape->in_channels + c) * in, plane,
-                                         dw + (o * shape->in_channels + c) * kernel);
+                CONV_NAME(weights_plane)
+                (shape, x + (n * shape->in_channels + c) * in, plane,
+                 dw + (o * shape->in_channels + c) * kernel);
             for (size_t i = 0; i < out; i++)
                 sum += plane[i];
         }

@@ -1,11 +1,11 @@
-// Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011),
-// one block at a time; the vector kernels in random_impl.h compute the same function many lanes abreast.
+// Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC
+// 2011), one block at a time; the vector kernels in random_impl.h compute the same function many
+// lanes abreast.
 #include <shortrun/kernels.h>
 
 #include "philox.h"
 
-void sr_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
-{
+void sr_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
     for (int round = 0; round < PHILOX_ROUNDS; round++) {
@@ -23,8 +23,7 @@ void sr_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
     out[3] = c3;
 }
 
-sr_stream sr_stream_make(uint64_t seed, sr_purpose purpose, uint64_t epoch)
-{
+sr_stream sr_stream_make(uint64_t seed, sr_purpose purpose, uint64_t epoch) {
     const uint32_t counter[4] = {(uint32_t)purpose, (uint32_t)epoch, (uint32_t)(epoch >> 32), 0};
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     uint32_t words[4];

@@ -1,4 +1,5 @@
-// Constants of Philox4x32-10 (Salmon et al. 2011, section 3.3), shared by its scalar and vector forms.
+// Constants of Philox4x32-10 (Salmon et al. 2011, section 3.3), shared by its scalar and vector
+// forms.
 #ifndef SR_KERNELS_PHILOX_H
 #define SR_KERNELS_PHILOX_H
 

@@ -50,7 +50,7 @@ static void group_portable(size_t dim, const double *a, size_t panels, const dou
     group_body(dim, a, panels, panel, out);
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SR_PORTABLE)
 __attribute__((target("avx2"))) static void group_avx2(size_t dim, const double *a, size_t panels,
                                                        const double *panel, double *out) {
     group_body(dim, a, panels, panel, out);
@@ -63,7 +63,7 @@ group_avx512(size_t dim, const double *a, size_t panels, const double *panel, do
 #endif
 
 static group_kernel group_kernel_get(void) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SR_PORTABLE)
     sr_isa isa = sr_cpu_get()->active;
     if (isa >= SR_ISA_AVX512)
         return group_avx512;

@@ -1,11 +1,13 @@
-// Checkpoints: everything that decides the bits of the iterations to come, in one safetensors file that
-// PyTorch opens. Tensors: "<index>.weight", "<index>.bias" (what sampling uses: effective, averaged where
-// that is on), the same with "raw." before them (what the optimiser moves), "adam.m", "adam.v" or
-// "sgd.momentum", "average", "spectral.*", "chains". Metadata: the network's description, and under
-// "train." the iteration and every option that matters, as text that reads back to the same number.
-// A file is taken as hostile: nothing in the trainer changes before all of it has been checked.
+// Checkpoints: everything that decides the bits of the iterations to come, in one safetensors file
+// that PyTorch opens. Tensors: "<index>.weight", "<index>.bias" (what sampling uses: effective,
+// averaged where that is on), the same with "raw." before them (what the optimiser moves),
+// "adam.m", "adam.v" or "sgd.momentum", "average", "spectral.*", "chains". Metadata: the network's
+// description, and under "train." the iteration and every option that matters, as text that reads
+// back to the same number. A file is taken as hostile: nothing in the trainer changes before all of
+// it has been checked.
 #include "train/trainer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -15,10 +17,11 @@
 
 #define FORMAT "shortrun checkpoint 1"
 
-// ---- options as text -------------------------------------------------------------------------------
+// ---- options as text
+// -------------------------------------------------------------------------------
 
-// One option: its metadata key and value. Options that do nothing in this run (Adam's beta2 under SGD)
-// read "unused", so that they never make two runs differ.
+// One option: its metadata key and value. Options that do nothing in this run (Adam's beta2 under
+// SGD) read "unused", so that they never make two runs differ.
 typedef struct field {
     const char *key;
     char text[72];
@@ -32,8 +35,7 @@ typedef struct fields {
 } fields;
 
 static void put_text(fields *f, const char *key, const char *text) {
-    if (f->count == FIELD_LIMIT)
-        return; // cannot happen: list_fields has fewer
+    assert(f->count < FIELD_LIMIT);
     field *new = &f->at[f->count++];
     new->key = key;
     snprintf(new->text, sizeof new->text, "%s", text);
@@ -63,14 +65,13 @@ static void put_if(fields *f, bool used, const char *key, double value) {
         put_text(f, key, "unused");
 }
 
-// Everything that decides the bits but the network and the number of iterations. Threads do not; the gap
-// bound only says where a run ends.
+// Everything that decides the bits but the network and the number of iterations. Threads do not;
+// the gap bound only says where a run ends.
 static void list_fields(const sr_trainer *t, fields *f) {
     const sr_train_options *o = &t->options;
     const sr_dynamics *d = &o->dynamics;
     const bool adam = o->optimiser == SR_ADAM, persistent = d->start == SR_START_PERSISTENT;
     f->count = 0;
-    put_text(f, "train.data", t->data->name);
     put_text(f, "train.data_hash", t->data->hash);
     put_whole(f, "train.seed", o->seed);
     put_whole(f, "train.batch", o->batch);
@@ -98,7 +99,8 @@ static void list_fields(const sr_trainer *t, fields *f) {
     put_number(f, "train.data_noise", o->data_noise);
 }
 
-// ---- saving ----------------------------------------------------------------------------------------
+// ---- saving
+// ----------------------------------------------------------------------------------------
 
 static sr_status put_meta(const sr_trainer *t, sr_tensors *tensors) {
     fields f;
@@ -106,7 +108,10 @@ static sr_status put_meta(const sr_trainer *t, sr_tensors *tensors) {
     put_text(&f, "train.format", FORMAT);
     put_whole(&f, "train.iteration", t->iteration);
     put_whole(&f, "train.iterations", t->options.iterations);
-    put_text(&f, "train.isa", sr_isa_name(t->kernels->isa)); // for the record
+    // For the record; the data's hash is what is compared.
+    put_text(&f, "train.data", t->data->name);
+    put_text(&f, "train.isa", sr_isa_name(t->kernels->isa));
+    put_text(&f, "train.engine_version", sr_engine_version(t->options.engine));
     sr_status status = sr_net_describe(&t->net, tensors);
     for (size_t i = 0; i < f.count && status == SR_OK; i++)
         status = sr_tensors_set_meta(tensors, f.at[i].key, f.at[i].text);
@@ -159,7 +164,8 @@ sr_status sr_trainer_save(sr_trainer *t, const char *path) {
     return status;
 }
 
-// ---- checking a checkpoint against the trainer -----------------------------------------------------
+// ---- checking a checkpoint against the trainer
+// -----------------------------------------------------
 
 static sr_status check_net(const sr_trainer *t, const char *path, const sr_tensors *tensors) {
     sr_net net;
@@ -194,8 +200,8 @@ static sr_status read_whole(const char *path, const sr_tensors *tensors, const c
     return SR_OK;
 }
 
-// The number of iterations decides the schedule of the rate. Going on is the same as never having stopped
-// where both schedules agree on all iterations that are done.
+// The number of iterations decides the schedule of the rate. Going on is the same as never having
+// stopped where both schedules agree on all iterations that are done.
 static sr_status check_iterations(const sr_trainer *t, const char *path, const sr_tensors *tensors,
                                   uint64_t *done) {
     uint64_t total = 0;
@@ -249,7 +255,8 @@ static sr_status check_fields(const sr_trainer *t, const char *path, const sr_te
     return SR_OK;
 }
 
-// ---- loading ---------------------------------------------------------------------------------------
+// ---- loading
+// ---------------------------------------------------------------------------------------
 
 static sr_status check_finite(const char *path, const char *name, size_t n, const float *data) {
     for (size_t i = 0; i < n; i++) {
@@ -282,8 +289,8 @@ static sr_status take(const char *path, const sr_tensors *tensors, const char *n
     return check_finite(path, name, count, to);
 }
 
-// Spectral vectors have unit length (or are zero where a layer's weights are all zero). Checked here, all
-// of them, before sr_spectral_take changes the first.
+// Spectral vectors have unit length (or are zero where a layer's weights are all zero). Checked
+// here, all of them, before sr_spectral_take changes the first.
 static sr_status check_spectral(const sr_trainer *t, const char *path, const sr_tensors *tensors) {
     char name[48];
     for (size_t i = 0; i < t->net.layer_count; i++) {
@@ -336,8 +343,8 @@ static sr_status take_all(const sr_trainer *t, const char *path, const sr_tensor
         status = take(path, tensors, "adam.v", 1, &parameters, l->point.v);
     for (size_t i = 0; !status && l->point.v && i < parameters; i++) {
         if (l->point.v[i] < 0.0f)
-            status = sr_fail(SR_ERROR_FORMAT, "%s: tensor adam.v is negative at position %zu", path,
-                             i);
+            status =
+                sr_fail(SR_ERROR_FORMAT, "%s: tensor adam.v is negative at position %zu", path, i);
     }
     if (!status && t->average)
         status = take(path, tensors, "average", 1, &parameters, l->average);
@@ -376,8 +383,13 @@ sr_status sr_trainer_load(sr_trainer *t, const char *path) {
         status = check_spectral(t, path, tensors);
     if (!status && t->spectral && (status = sr_spectral_take(t->spectral, tensors)) != SR_OK)
         sr_fail_context(status, "%s: ", path);
-    if (status == SR_OK)
+    if (status == SR_OK) {
         adopt(t, &l);
+        const char *isa = sr_tensors_meta(tensors, "train.isa");
+        const char *own = sr_isa_name(t->kernels->isa);
+        snprintf(t->foreign_isa, sizeof t->foreign_isa, "%s",
+                 isa && strcmp(isa, own) != 0 ? isa : "");
+    }
     loaded_clear(&l);
     sr_tensors_destroy(tensors);
     return status;

@@ -1,6 +1,6 @@
-// The optimiser: learning-rate schedule, gradient clipping, Adam (Kingma and Ba 2015, through the kernel
-// table), SGD with momentum (PyTorch's form), and the weight average. Elementwise and sequential: nothing
-// here depends on threads. Not a library of optimisers.
+// The optimiser: learning-rate schedule, gradient clipping, Adam (Kingma and Ba 2015, through the
+// kernel table), SGD with momentum (PyTorch's form), and the weight average. Elementwise and
+// sequential: nothing here depends on threads. Not a library of optimisers.
 #include "train/trainer.h"
 
 #include <math.h>
@@ -37,8 +37,8 @@ double sr_schedule_decay_start(const sr_train_options *options, size_t iteration
     return options->decay_to < 1.0 ? options->decay_from * (double)iterations : (double)iterations;
 }
 
-// With N iterations and the decay's start at S = decay_from N, iteration t (from 0) has made the share
-// (t + 1 - S) / (N - S) of the way down: 1 in the last iteration.
+// With N iterations and the decay's start at S = decay_from N, iteration t (from 0) has made the
+// share (t + 1 - S) / (N - S) of the way down: 1 in the last iteration.
 double sr_schedule_rate(const sr_train_options *options, uint64_t t) {
     const double start = sr_schedule_decay_start(options, options->iterations);
     const double past = (double)(t + 1) - start;
@@ -72,8 +72,8 @@ void sr_optimiser_step(const sr_kernels *kernels, const sr_train_options *option
 }
 
 // A_t = sum_i d^(t-i) theta_i / sum_i d^(t-i), hence A_t = (1 - w) A_{t-1} + w theta_t with
-// w = (1 - d) / (1 - d^t). The start (t = 1, w = 1) has no weight of its own, so a short run's average is
-// not dragged towards random initial weights.
+// w = (1 - d) / (1 - d^t). The start (t = 1, w = 1) has no weight of its own, so a short run's
+// average is not dragged towards random initial weights.
 void sr_average_update(size_t n, float *average, const float *theta, double decay, uint64_t t) {
     const double w = (1.0 - decay) / (1.0 - pow(decay, (double)t));
     const float keep = (float)(1.0 - w), take = (float)w;

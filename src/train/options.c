@@ -1,6 +1,6 @@
-// Options of training: names, defaults and their check. The defaults are settings that trained well in a
-// prototype on Fashion-MNIST (small convnet, LeakyReLU) and on eight Gaussians (MLP, SiLU); they are a
-// starting point, not a law.
+// Options of training: names, defaults and their check. The defaults are settings that trained well
+// in a prototype on Fashion-MNIST (small convnet, LeakyReLU) and on eight Gaussians (MLP, SiLU);
+// they are a starting point, not a law.
 #include "train/trainer.h"
 
 #include <math.h>

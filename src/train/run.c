@@ -1,5 +1,5 @@
-// The loop over iterations: resuming, checkpoints by the clock, progress, and what happens when a run
-// diverges or is told to stop. What one iteration does is in trainer.c.
+// The loop over iterations: resuming, checkpoints by the clock, progress, and what happens when a
+// run diverges or is told to stop. What one iteration does is in trainer.c.
 #include "train/trainer.h"
 
 #include <math.h>
@@ -26,8 +26,8 @@ static void show(loop *l, bool force) {
     const uint64_t done = l->trainer->iteration;
     const size_t total = l->trainer->options.iterations;
     char detail[96];
-    int length = snprintf(detail, sizeof detail, "iteration %llu/%zu", (unsigned long long)done,
-                          total);
+    int length =
+        snprintf(detail, sizeof detail, "iteration %llu/%zu", (unsigned long long)done, total);
     if (l->report.iteration > 0)
         snprintf(detail + length, sizeof detail - (size_t)length, " gap %.2f", l->report.gap);
     sr_monitor_progress(l->monitor, l->what, detail, (double)done, (double)total);
@@ -65,6 +65,12 @@ static sr_status resume(loop *l) {
     l->saved = l->trainer->iteration;
     sr_monitor_log(l->monitor, SR_LEVEL_INFO, "%s: going on after iteration %llu of %zu",
                    l->checkpoint, (unsigned long long)l->saved, l->trainer->options.iterations);
+    if (l->trainer->foreign_isa[0] != '\0')
+        sr_monitor_log(l->monitor, SR_LEVEL_WARNING,
+                       "%s: written on a CPU that ran %s, here it is %s: the bits will differ from "
+                       "those of an uninterrupted run",
+                       l->checkpoint, l->trainer->foreign_isa,
+                       sr_isa_name(l->trainer->kernels->isa));
     return SR_OK;
 }
 

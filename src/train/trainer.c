@@ -1,10 +1,10 @@
-// The trainer: one iteration of maximum likelihood with samples from short-run dynamics (Nijkamp et al.
-// 2019; the gradient is that of contrastive divergence, Hinton 2002). With data x_i, chains y_i that K
-// steps of the dynamics produced (held constant), and batch B, the loss is
+// The trainer: one iteration of maximum likelihood with samples from short-run dynamics (Nijkamp et
+// al. 2019; the gradient is that of contrastive divergence, Hinton 2002). With data x_i, chains y_i
+// that K steps of the dynamics produced (held constant), and batch B, the loss is
 //   1/B sum E(x_i) - 1/B sum E(y_i) + l2 (1/B sum E(x_i)^2 + 1/B sum E(y_i)^2).
-// Under spectral normalisation (Miyato et al. 2018) the energy uses the effective parameters, which are
-// renewed once at the end of each iteration: sampling and gradient of an iteration see one function.
-// Files and the loop over iterations are elsewhere (checkpoint.c, run.c).
+// Under spectral normalisation (Miyato et al. 2018) the energy uses the effective parameters, which
+// are renewed once at the end of each iteration: sampling and gradient of an iteration see one
+// function. Files and the loop over iterations are elsewhere (checkpoint.c, run.c).
 #include "train/trainer.h"
 
 #include <math.h>
@@ -14,7 +14,8 @@
 // Beyond this parameter norm float32 products in the layers may overflow; no sane run comes near.
 #define LARGEST_NORM 1e15
 
-// ---- creation --------------------------------------------------------------------------------------
+// ---- creation
+// --------------------------------------------------------------------------------------
 
 static sr_status check_fit(const sr_net *net, const sr_dataset *data) {
     if (net->outputs != 1)
@@ -26,10 +27,11 @@ static sr_status check_fit(const sr_net *net, const sr_dataset *data) {
     if (net->inputs != data->dim ||
         (image && (net->channels != data->channels || net->height != data->height ||
                    net->width != data->width)))
-        return sr_fail(SR_ERROR_ARGUMENT,
-                       "the network takes %zu x %zu x %zu values, samples of '%s' are %zu x %zu x %zu",
-                       net->channels, net->height, net->width, data->name, data->channels,
-                       data->height, data->width);
+        return sr_fail(
+            SR_ERROR_ARGUMENT,
+            "the network takes %zu x %zu x %zu values, samples of '%s' are %zu x %zu x %zu",
+            net->channels, net->height, net->width, data->name, data->channels, data->height,
+            data->width);
     return SR_OK;
 }
 
@@ -127,10 +129,11 @@ void sr_trainer_destroy(sr_trainer *t) {
     sr_free(t);
 }
 
-// ---- data and start states -------------------------------------------------------------------------
+// ---- data and start states
+// -------------------------------------------------------------------------
 
-// Rows of data that serve as start states: drawn under a seed of their own, so that a chain does not start
-// on the data row of the same batch.
+// Rows of data that serve as start states: drawn under a seed of their own, so that a chain does
+// not start on the data row of the same batch.
 static void data_start(const sr_trainer *t, float *y) {
     const sr_stream stream = sr_stream_make(t->options.seed, SR_PURPOSE_START, UINT64_MAX);
     const uint64_t seed = (uint64_t)stream.key[1] << 32 | stream.key[0];
@@ -152,8 +155,7 @@ static void persistent_start(sr_trainer *t, float *y) {
     fresh_start(t, t->options.dynamics.restart_from, y);
     if (t->iteration == 0)
         return;
-    const sr_stream stream =
-        sr_stream_make(t->options.seed, SR_PURPOSE_RESTART, t->iteration);
+    const sr_stream stream = sr_stream_make(t->options.seed, SR_PURPOSE_RESTART, t->iteration);
     t->kernels->uniform(stream, 0, 0, batch, t->chance);
     for (size_t i = 0; i < batch; i++) {
         if (!((double)t->chance[i] < t->options.dynamics.restart_rate))
@@ -171,7 +173,8 @@ void sr_trainer_fill(sr_trainer *t) {
         fresh_start(t, t->options.dynamics.start, samples);
 }
 
-// ---- one iteration ---------------------------------------------------------------------------------
+// ---- one iteration
+// ---------------------------------------------------------------------------------
 
 static double mean(size_t n, const float *e) {
     double sum = 0.0;
@@ -193,9 +196,9 @@ static double largest_of(size_t n, const float *x) {
     return largest;
 }
 
-// Gradient of the loss in the raw parameters, from the rows in t->x. Rows are weighted by +1 and -1 and
-// the sum is divided by B afterwards: ones cancel without rounding in the last bias, whose gradient is
-// zero, where 1/B would leave a residue that Adam blows up to a drift.
+// Gradient of the loss in the raw parameters, from the rows in t->x. Rows are weighted by +1 and -1
+// and the sum is divided by B afterwards: ones cancel without rounding in the last bias, whose
+// gradient is zero, where 1/B would leave a residue that Adam blows up to a drift.
 static sr_status loss_gradient(sr_trainer *t, sr_train_report *report) {
     const size_t batch = t->options.batch, parameters = t->net.parameters;
     for (size_t i = 0; i < 2 * batch; i++)
@@ -249,7 +252,8 @@ static sr_status check_report(const sr_trainer *t, const sr_train_report *r) {
     return SR_OK;
 }
 
-// From t->now along t->gradient into t->next; fails, with t->now untouched, where that leads nowhere.
+// From t->now along t->gradient into t->next; fails, with t->now untouched, where that leads
+// nowhere.
 static sr_status move(sr_trainer *t, const sr_train_report *report) {
     const size_t parameters = t->net.parameters;
     sr_gradient_clip(parameters, t->gradient, report->gradient_norm, t->options.clip_norm);
@@ -313,7 +317,8 @@ done:
     return status;
 }
 
-// ---- what others may see ---------------------------------------------------------------------------
+// ---- what others may see
+// ---------------------------------------------------------------------------
 
 uint64_t sr_trainer_iteration(const sr_trainer *t) {
     return t->iteration;

@@ -1,6 +1,6 @@
-// The trainer's inside, shared by the sources of this folder and its tests. One iteration reads its state
-// from `now` and `chains`, works in `next`, `x`, `e`, `gradient`, and commits only when everything that it
-// saw is finite and within bounds: a diverging iteration leaves no trace.
+// The trainer's inside, shared by the sources of this folder and its tests. One iteration reads its
+// state from `now` and `chains`, works in `next`, `x`, `e`, `gradient`, and commits only when
+// everything that it saw is finite and within bounds: a diverging iteration leaves no trace.
 #ifndef SHORTRUN_TRAIN_TRAINER_H
 #define SHORTRUN_TRAIN_TRAINER_H
 
@@ -8,10 +8,11 @@
 
 // A point on the optimiser's path.
 typedef struct sr_point {
-    float *theta;     // (parameters) raw parameters, what the optimiser moves
-    float *effective; // (parameters) what the energy uses: spectrally normalised, or a copy of theta
-    float *m;         // (parameters) Adam: first moment; SGD: momentum
-    float *v;         // (parameters) Adam: second moment; SGD: NULL
+    float *theta; // (parameters) raw parameters, what the optimiser moves
+    float
+        *effective; // (parameters) what the energy uses: spectrally normalised, or a copy of theta
+    float *m;       // (parameters) Adam: first moment; SGD: momentum
+    float *v;       // (parameters) Adam: second moment; SGD: NULL
 } sr_point;
 
 sr_status sr_point_create(size_t parameters, sr_optimiser optimiser, sr_point *out);
@@ -19,7 +20,8 @@ void sr_point_clear(sr_point *point);
 // theta, m and v of `from` into `to` (effective follows from theta).
 void sr_point_copy(size_t parameters, const sr_point *from, sr_point *to);
 
-// Learning rate of iteration t (from 0): constant, then linear, reaching decay_to x rate in the last one.
+// Learning rate of iteration t (from 0): constant, then linear, reaching decay_to x rate in the
+// last one.
 double sr_schedule_rate(const sr_train_options *options, uint64_t t);
 // First iteration (from 0) whose rate may be below the full rate; iterations where it never falls.
 double sr_schedule_decay_start(const sr_train_options *options, size_t iterations);
@@ -28,7 +30,8 @@ void sr_gradient_clip(size_t n, float *gradient, double norm, double bound);
 // Moves point->theta, m, v by one step of the optimiser; t counts from 1.
 void sr_optimiser_step(const sr_kernels *kernels, const sr_train_options *options, size_t n,
                        sr_point *point, const float *gradient, double rate, uint64_t t);
-// Bias-corrected exponential average of theta_1 .. theta_t with weights decay^(t - i); t counts from 1.
+// Bias-corrected exponential average of theta_1 .. theta_t with weights decay^(t - i); t counts
+// from 1.
 void sr_average_update(size_t n, float *average, const float *theta, double decay, uint64_t t);
 
 struct sr_trainer {
@@ -49,6 +52,8 @@ struct sr_trainer {
     float *chance;   // (batch) uniforms that decide on re-starts; NULL without persistent chains
     float *gradient; // (parameters)
     double seconds;  // of whole iterations
+    char foreign_isa[16]; // of the checkpoint that was loaded, where it is not this machine's; else
+                          // ""
 };
 
 // Data rows and start states of iteration `trainer->iteration` into trainer->x.

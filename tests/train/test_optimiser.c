@@ -175,9 +175,9 @@ static void check_names_the_field(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(adam_follows_pytorch),   cmocka_unit_test(sgd_has_momentum),
+        cmocka_unit_test(adam_follows_pytorch),     cmocka_unit_test(sgd_has_momentum),
         cmocka_unit_test(schedule_decays_linearly), cmocka_unit_test(clipping_bounds_the_norm),
-        cmocka_unit_test(average_is_unbiased),    cmocka_unit_test(names_round_trip),
+        cmocka_unit_test(average_is_unbiased),      cmocka_unit_test(names_round_trip),
         cmocka_unit_test(check_names_the_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

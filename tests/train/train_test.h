@@ -1,4 +1,5 @@
-// Helpers of the training tests: small data sets in memory, small networks, files in a scratch folder.
+// Helpers of the training tests: small data sets in memory, small networks, files in a scratch
+// folder.
 #ifndef TRAIN_TEST_H
 #define TRAIN_TEST_H
 
@@ -48,8 +49,8 @@ static inline sr_dataset toy_data(void) {
 
 // 100 images of 12 x 12: a bright bar at a random row on dark ground, a little noise.
 static inline sr_dataset image_data(void) {
-    sr_dataset set = {.name = "bars", .count = 100, .channels = 1, .height = 12, .width = 12,
-                      .dim = 144};
+    sr_dataset set = {
+        .name = "bars", .count = 100, .channels = 1, .height = 12, .width = 12, .dim = 144};
     set.x = sr_alloc(set.count * set.dim, sizeof(float));
     assert_non_null(set.x);
     sr_kernels_get()->normal(sr_stream_make(11, SR_PURPOSE_TEST, 0), 0, 0, set.count * set.dim,

@@ -80,23 +80,25 @@ typedef struct onednn_state {
 // ---- building
 // --------------------------------------------------------------------------------------
 
+// `desc` may lie in chain->tensors: it is cloned before the list grows.
 static int tensor_add(onednn_chain *chain, const sr_dnnl_desc *desc, bool shared) {
+    tensor t = {.shared = shared, .size = sr_dnnl_desc_size(desc)};
+    if (sr_dnnl_desc_clone(desc, &t.desc))
+        return NO_TENSOR;
     if (chain->tensor_count == chain->tensor_capacity) {
         size_t capacity = chain->tensor_capacity ? 2 * chain->tensor_capacity : 32;
         tensor *grown = sr_realloc(chain->tensors, chain->tensor_capacity, capacity, sizeof *grown);
-        if (!grown)
+        if (!grown) {
+            sr_dnnl_desc_clear(&t.desc);
             return NO_TENSOR;
+        }
         chain->tensors = grown;
         chain->tensor_capacity = capacity;
     }
-    tensor *t = &chain->tensors[chain->tensor_count];
-    if (sr_dnnl_desc_clone(desc, &t->desc))
-        return NO_TENSOR;
     size_t *end = shared ? &chain->shared_bytes : &chain->state_bytes;
-    t->shared = shared;
-    t->size = sr_dnnl_desc_size(desc);
-    t->offset = *end;
-    *end += (t->size + SR_ALIGNMENT - 1) / SR_ALIGNMENT * SR_ALIGNMENT;
+    t.offset = *end;
+    *end += (t.size + SR_ALIGNMENT - 1) / SR_ALIGNMENT * SR_ALIGNMENT;
+    chain->tensors[chain->tensor_count] = t;
     return (int)chain->tensor_count++;
 }
 

@@ -1,0 +1,24 @@
+// What the parts of this module share: the insides of an energy and of one thread's workspace.
+#ifndef SR_ENERGY_INTERNAL_H
+#define SR_ENERGY_INTERNAL_H
+
+#include <shortrun/energy.h>
+
+struct sr_energy {
+    sr_energy_ops ops;
+    void *self;
+    size_t dim, parameters, tile;
+};
+
+struct sr_energy_workspace {
+    const sr_energy *energy;
+    void *scratch;   // what ops.workspace_create made, or NULL
+    double *seconds; // the implementation's counters, or `own`
+    double own[SR_PHASE_COUNT];
+};
+
+// Rows that a closed form or a user's function sees at a time: enough to drown the cost of a call, few
+// enough that a few hundred chains still split over threads.
+#define SR_ENERGY_FUNCTION_TILE 64
+
+#endif

@@ -1,0 +1,91 @@
+// A network with one output as an energy: owns the plan that runs it.
+#include "energy/energy_internal.h"
+
+// Samples evaluated at a time by one thread. It is part of what decides the last bits of a result, so it
+// follows from the network alone, never from the machine or the number of threads.
+//
+// What a tile keeps alive between forward and backward is every layer's output and activation derivative;
+// a pass is fastest while these stay in a core's L2, of which BUDGET is what common server cores offer.
+// MOST: beyond it nothing is gained, and a usual batch of a few hundred rows should still split over
+// threads. LEAST: below it every layer's weights are read for too few samples.
+static size_t choose_tile(const sr_net *net) {
+    enum { BUDGET = 1 << 20, LEAST = 8, MOST = 64 };
+    size_t floats = net->inputs;
+    for (size_t l = 0; l < net->layer_count; l++) {
+        const sr_conv_shape *shape = &net->layers[l].shape;
+        floats += 2 * shape->out_channels * shape->out_height * shape->out_width;
+    }
+    size_t tile = MOST;
+    while (tile > LEAST && tile * floats * sizeof(float) > BUDGET)
+        tile /= 2;
+    return tile;
+}
+
+static void network_evaluate(const void *self, void *workspace, size_t n, const float *x, float *e,
+                             float *dx) {
+    if (dx)
+        sr_plan_gradient_x(self, workspace, n, x, NULL, e, dx);
+    else if (e)
+        sr_plan_forward(self, workspace, n, x, e);
+}
+
+static void network_gradient_theta(const void *self, void *workspace, size_t n, const float *x,
+                                   const float *weight, float *e, float *dtheta) {
+    sr_plan_gradient_theta(self, workspace, n, x, weight, NULL, NULL, e, dtheta);
+}
+
+static sr_status network_workspace_create(const void *self, void **workspace) {
+    sr_workspace *made;
+    sr_status status = sr_workspace_create(self, &made);
+    *workspace = made;
+    return status;
+}
+
+static void network_workspace_destroy(void *workspace) {
+    sr_workspace_destroy(workspace);
+}
+
+static double *network_seconds(void *workspace) {
+    return sr_workspace_seconds(workspace);
+}
+
+static void network_set_parameters(void *self, const float *theta) {
+    sr_plan_set_weights(self, theta);
+}
+
+static void network_destroy(void *self) {
+    sr_plan_destroy(self);
+}
+
+static const sr_energy_ops network_ops = {
+    .evaluate = network_evaluate,
+    .gradient_theta = network_gradient_theta,
+    .workspace_create = network_workspace_create,
+    .workspace_destroy = network_workspace_destroy,
+    .seconds = network_seconds,
+    .set_parameters = network_set_parameters,
+    .destroy = network_destroy,
+};
+
+sr_status sr_energy_network(const sr_net *net, sr_engine engine, size_t tile, sr_energy **out) {
+    *out = NULL;
+    if (net->outputs != 1)
+        return sr_fail(SR_ERROR_ARGUMENT, "an energy network has 1 output, found %zu",
+                       net->outputs);
+    float *zeros = sr_alloc(net->parameters, sizeof *zeros);
+    if (!zeros)
+        return SR_ERROR_MEMORY;
+    sr_plan *plan;
+    sr_status status = sr_plan_create(net, tile ? tile : choose_tile(net), engine, &plan);
+    if (!status) {
+        sr_plan_set_weights(plan, zeros); // so that evaluating too early is dull, not undefined
+        status = sr_energy_create(&network_ops, plan, net->inputs, net->parameters,
+                                  sr_plan_tile(plan), out);
+    }
+    sr_free(zeros);
+    return status;
+}
+
+const sr_plan *sr_energy_plan(const sr_energy *energy) {
+    return energy->ops.evaluate == network_evaluate ? energy->self : NULL;
+}

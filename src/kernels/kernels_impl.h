@@ -1,0 +1,27 @@
+// The kernel table of one instruction set: the algorithms, written once, on the vocabulary that the
+// including file chose (vec_<isa>.h).
+#include <shortrun/kernels.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels_table.h"
+
+#include "math_impl.h"
+
+#include "activation_impl.h"
+#include "elementwise_impl.h"
+#include "random_impl.h"
+
+void V_NAME(sr_kernels_fill)(sr_kernels *table) {
+    *table = (sr_kernels){
+        .isa = V_ISA,
+        .activation = V_NAME(sr_activation),
+        .multiply = V_NAME(sr_multiply),
+        .uniform = V_NAME(sr_uniform),
+        .normal = V_NAME(sr_normal),
+        .update = V_NAME(sr_update),
+        .adam = V_NAME(sr_adam),
+        .sum_squares = V_NAME(sr_sum_squares),
+    };
+}

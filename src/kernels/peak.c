@@ -1,0 +1,86 @@
+// The machine's floating-point peak, measured: every thread runs multiply-adds on registers, and
+// the best of several short runs counts.
+#include "kernels_table.h"
+
+#include <omp.h>
+#include <pthread.h>
+
+#define PEAK_RUNS 5
+#define PEAK_SECONDS 0.01 // of one run
+#define PEAK_REMEMBERED 64
+
+typedef double (*peak_run)(size_t rounds, float *sink);
+
+static struct {
+    unsigned threads;
+    double gflops;
+} remembered[PEAK_REMEMBERED];
+static size_t remembered_count;
+static pthread_mutex_t remembered_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static peak_run peak_kernel(void) {
+#ifdef SR_WITH_X86
+    switch (sr_kernels_get()->isa) {
+    case SR_ISA_AMX:
+    case SR_ISA_AVX512:
+        return sr_peak_run_avx512;
+    case SR_ISA_AVX2:
+        return sr_peak_run_avx2;
+    case SR_ISA_SCALAR:
+        break;
+    }
+#endif
+    return sr_peak_run_scalar;
+}
+
+// Operations per second of `threads` threads, each with `rounds` rounds.
+static double measure_once(peak_run run, unsigned threads, size_t rounds, double *seconds) {
+    double operations = 0;
+    double start = sr_seconds();
+#pragma omp parallel num_threads(threads) reduction(+ : operations)
+    {
+        float sink;
+        operations += run(rounds, &sink);
+        volatile float keep = sink;
+        (void)keep;
+    }
+    *seconds = sr_seconds() - start;
+    return operations / *seconds;
+}
+
+static double measure(unsigned threads) {
+    peak_run run = peak_kernel();
+    // How many rounds fill a run: double until the clock sees it, which also starts the threads.
+    size_t rounds = 1000;
+    double seconds = 0, best = 0;
+    for (;;) {
+        measure_once(run, threads, rounds, &seconds);
+        if (seconds >= PEAK_SECONDS / 4 || rounds > ((size_t)1 << 40))
+            break;
+        rounds *= 2;
+    }
+    rounds = (size_t)((double)rounds * PEAK_SECONDS / seconds) + 1;
+    for (int i = 0; i < PEAK_RUNS; i++) {
+        double rate = measure_once(run, threads, rounds, &seconds);
+        best = rate > best ? rate : best;
+    }
+    return 1e-9 * best;
+}
+
+double sr_peak_gflops(unsigned threads) {
+    threads = sr_threads_resolve(threads);
+    double gflops = 0;
+    pthread_mutex_lock(&remembered_lock);
+    for (size_t i = 0; i < remembered_count; i++)
+        if (remembered[i].threads == threads)
+            gflops = remembered[i].gflops;
+    if (gflops == 0) {
+        gflops = measure(threads);
+        if (remembered_count < PEAK_REMEMBERED) {
+            remembered[remembered_count].threads = threads;
+            remembered[remembered_count++].gflops = gflops;
+        }
+    }
+    pthread_mutex_unlock(&remembered_lock);
+    return gflops;
+}
