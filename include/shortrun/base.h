@@ -1,5 +1,6 @@
-// base: what every other module stands on - status and error text, memory, hardware facts, text buffers,
-// progress. Nothing here knows of networks or energies. The library never prints and never exits.
+// base: what every other module stands on - status and error text, memory, hardware facts, text
+// buffers, progress. Nothing here knows of networks or energies. The library never prints and never
+// exits.
 #ifndef SHORTRUN_BASE_H
 #define SHORTRUN_BASE_H
 
@@ -22,7 +23,7 @@ extern "C" {
 #define SR_MUST_CHECK
 #endif
 
-// ---- status and error ------------------------------------------------------------------------------
+// ---- status and error ---------------------------------------------------------------------------
 
 // Every way in which a call can fail: X(name, text).
 #define SR_STATUS_LIST(X)                                                                          \
@@ -46,23 +47,26 @@ typedef enum sr_status {
 // The fixed text of a status, never NULL.
 SR_API const char *sr_status_string(sr_status status);
 
-// Records the particulars of a failure for the calling thread and returns `status`, so that a failing
-// function can end with `return sr_fail(SR_ERROR_FORMAT, "%s: header says %zu bytes, file has %zu", ...)`.
-// One line, no final newline; it names the file or field, what was found and what was expected.
+// Records the particulars of a failure for the calling thread and returns `status`, so that a
+// failing function can end with `return sr_fail(SR_ERROR_FORMAT, "%s: header says %zu bytes, file
+// has %zu", ...)`. One line, no final newline; it names the file or field, what was found and what
+// was expected.
 SR_API sr_status sr_fail(sr_status status, const char *format, ...) SR_PRINTF(2, 3);
 
-// Puts text before the recorded message (context added by an outer function); returns `status`.
+// Puts text before the recorded message (context added by an outer function), joined by ": " unless
+// the text ends with a colon or a space; returns `status`.
 SR_API sr_status sr_fail_context(sr_status status, const char *format, ...) SR_PRINTF(2, 3);
 
 // The calling thread's last recorded message; "" when there was none. Valid until the next sr_fail.
 SR_API const char *sr_error_message(void);
 
-// ---- memory ----------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
 
 #define SR_ALIGNMENT 64 // bytes: a cache line, and the widest vector
 
-// 64-byte aligned, zeroed memory for count x size bytes; NULL (with the error recorded) when the product
-// overflows or memory is short. A request of 0 bytes gives a valid pointer. Release with sr_free.
+// 64-byte aligned, zeroed memory for count x size bytes; NULL (with the error recorded) when the
+// product overflows or memory is short. A request of 0 bytes gives a valid pointer. Release with
+// sr_free.
 SR_API void *sr_alloc(size_t count, size_t size) SR_MUST_CHECK;
 // Grows or shrinks memory from sr_alloc, keeping min(old_count, count) items; new bytes are zero.
 // On failure NULL, and `old` stays valid.
@@ -74,10 +78,11 @@ SR_API char *sr_strdup(const char *text) SR_MUST_CHECK; // release with sr_free
 SR_API bool sr_size_mul(size_t a, size_t b, size_t *out);
 SR_API bool sr_size_add(size_t a, size_t b, size_t *out);
 
-// ---- text ------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 
-// A growing, always NUL-terminated string. Zero-initialise; release with sr_text_clear. When memory runs
-// short `failed` is set, later appends do nothing, and sr_text_status reports it: check once at the end.
+// A growing, always NUL-terminated string. Zero-initialise; release with sr_text_clear. When memory
+// runs short `failed` is set, later appends do nothing, and sr_text_status reports it: check once
+// at the end.
 typedef struct sr_text {
     char *data; // NULL while empty: read it through sr_text_string
     size_t length, capacity;
@@ -90,44 +95,44 @@ SR_API const char *sr_text_string(const sr_text *text); // never NULL
 SR_API sr_status sr_text_status(const sr_text *text);
 SR_API void sr_text_clear(sr_text *text);
 
-// 128-bit XXH3 of the bytes as 32 hexadecimal digits and NUL. Not cryptographic: it names settings and
-// weights, it does not protect them.
+// 128-bit XXH3 of the bytes as 32 hexadecimal digits and NUL. Not cryptographic: it names settings
+// and weights, it does not protect them.
 SR_API void sr_hash_hex(const void *bytes, size_t count, char out[33]);
 
-// ---- the machine -----------------------------------------------------------------------------------
+// ---- the machine --------------------------------------------------------------------------------
 
-// Instruction sets in climbing order. SR_ISA_AMX means AVX-512 with AMX tiles usable (CPUID, XCR0 and the
-// kernel's permission all granted).
+// Instruction sets in climbing order. SR_ISA_AMX means AVX-512 with AMX tiles usable (CPUID, XCR0
+// and the kernel's permission all granted).
 typedef enum sr_isa { SR_ISA_SCALAR, SR_ISA_AVX2, SR_ISA_AVX512, SR_ISA_AMX } sr_isa;
 
 SR_API const char *sr_isa_name(sr_isa isa); // "scalar", "avx2", "avx512", "amx"
 
 typedef struct sr_cpu {
     char brand[64];
-    sr_isa best;             // what the CPU and the operating system allow
-    sr_isa active;           // `best`, or lower where the environment variable SHORTRUN_ISA says so
-    bool isa_name_unknown;   // SHORTRUN_ISA holds a name that does not exist (it is then ignored)
+    sr_isa best;           // what the CPU and the operating system allow
+    sr_isa active;         // `best`, or lower where the environment variable SHORTRUN_ISA says so
+    bool isa_name_unknown; // SHORTRUN_ISA holds a name that does not exist (it is then ignored)
     bool avx512_bf16, amx_bf16;
-    size_t l1d, l2, l3;      // bytes, 0 where unknown (hwloc)
-    unsigned cores;          // physical cores that this process may use
-    unsigned threads;        // hardware threads that this process may use
-    uint64_t memory;         // bytes of RAM, 0 where unknown
+    size_t l1d, l2, l3; // bytes, 0 where unknown (hwloc)
+    unsigned cores;     // physical cores that this process may use
+    unsigned threads;   // hardware threads that this process may use
+    uint64_t memory;    // bytes of RAM, 0 where unknown
 } sr_cpu;
 
 // Found once per process; thread-safe; never NULL.
 SR_API const sr_cpu *sr_cpu_get(void);
 
-SR_API double sr_seconds(void);          // monotonic clock, seconds
-SR_API uint64_t sr_peak_memory(void);    // peak resident set of the process, bytes; 0 where unknown
+SR_API double sr_seconds(void);       // monotonic clock, seconds
+SR_API uint64_t sr_peak_memory(void); // peak resident set of the process, bytes; 0 where unknown
 // Number of threads a driver uses for a request: 0 means all hardware threads of sr_cpu.
 SR_API unsigned sr_threads_resolve(unsigned requested);
 
-// ---- progress --------------------------------------------------------------------------------------
+// ---- progress -----------------------------------------------------------------------------------
 
 typedef enum sr_level { SR_LEVEL_INFO, SR_LEVEL_WARNING } sr_level;
 
 // How long work tells the outside world what it does. Every member may be NULL; calls come from the
-// thread that started the work.
+// thread that started the work. A monitor pointer itself may be NULL too.
 typedef struct sr_monitor {
     void *user;
     void (*log)(void *user, sr_level level, const char *line); // one line, without newline

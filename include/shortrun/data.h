@@ -1,4 +1,5 @@
-// data: what models are trained on. Two-dimensional densities, sampled on demand; image sets from files.
+// data: what models are trained on. Two-dimensional densities, sampled on demand; image sets from
+// files.
 #ifndef SHORTRUN_DATA_H
 #define SHORTRUN_DATA_H
 
@@ -8,7 +9,7 @@
 extern "C" {
 #endif
 
-// ---- two-dimensional densities ---------------------------------------------------------------------
+// ---- two-dimensional densities ------------------------------------------------------------------
 
 typedef enum sr_toy {
     SR_EIGHT_GAUSSIANS,       // on a circle of radius 2, standard deviation 0.2
@@ -24,17 +25,19 @@ typedef enum sr_toy {
 
 SR_API const char *sr_toy_name(sr_toy toy);
 SR_API sr_status sr_toy_parse(const char *name, sr_toy *out);
-// Samples first .. first+n-1 of the endless sequence of (toy, seed): x (n, 2). Counter-based: any part of
-// the sequence can be drawn on its own.
+// Samples first .. first+n-1 of the endless sequence of (toy, seed): x (n, 2). Counter-based: any
+// part of the sequence can be drawn on its own.
 SR_API void sr_toy_sample(sr_toy toy, uint64_t seed, uint64_t first, size_t n, float *x);
-// log density at x (n, 2) where it is known in closed form; false (nothing written) where it is not.
+// log density at x (n, 2) where it is known in closed form; false (nothing written) where it is
+// not.
 SR_API bool sr_toy_log_density(sr_toy toy, size_t n, const float *x, double *log_density);
-// Centres (count, 2) and standard deviation of the modes; 0 where the density has no separate modes.
+// Centres (count, 2) and standard deviation of the modes; 0 where the density has no separate
+// modes.
 SR_API size_t sr_toy_modes(sr_toy toy, const double **centres, double *deviation);
 // Half-width of the square window [-w, w]^2 that holds the density (for grids and plots).
 SR_API double sr_toy_window(sr_toy toy);
 
-// ---- datasets --------------------------------------------------------------------------------------
+// ---- datasets -----------------------------------------------------------------------------------
 
 typedef enum sr_split { SR_TRAIN, SR_TEST } sr_split;
 
@@ -56,11 +59,11 @@ typedef struct sr_dataset {
 // Loads a data set by name:
 //   a toy's name; fashion_mnist, mnist (IDX, plain or .gz); cifar10 (binary format);
 //   a path: folder of PNG (all of one size), IDX file, .npy ((N, D), (N, H, W), (N, C, H, W) or
-//   (N, H, W, 3); u1 is scaled from 0..255, floats are taken as they are and must lie in [-1, 1] when
-//   they are images).
-// `folder` (NULL: none) is searched first, then $SHORTRUN_DATA, its subfolder of the set's name, then
-// Debian's folder /usr/share/datasets. limit: at most so many samples (0: all; toys: 10,000 by default).
-// seed matters for toys only. Errors list the places that were searched.
+//   (N, H, W, 3); u1 is scaled from 0..255, floats are taken as they are and must lie in [-1, 1]
+//   when they are images).
+// `folder` (NULL: none) is searched first, then $SHORTRUN_DATA, its subfolder of the set's name,
+// then Debian's folder /usr/share/datasets. limit: at most so many samples (0: all; toys: 10,000 by
+// default). seed matters for toys only. Errors list the places that were searched.
 SR_API sr_status sr_dataset_load(const char *name, const char *folder, sr_split split, size_t limit,
                                  uint64_t seed, sr_dataset *out);
 SR_API void sr_dataset_clear(sr_dataset *set);
@@ -70,7 +73,8 @@ SR_API bool sr_dataset_find(const char *name, const char *folder, char *where, s
 SR_API const char *const *sr_dataset_names(void);
 
 // Readers of single files, checked against hostile input.
-// IDX of unsigned bytes, rank 1 (labels) or 3 (images); plain or gzip; shape (count[, height, width]).
+// IDX of unsigned bytes, rank 1 (labels) or 3 (images); plain or gzip; shape (count[, height,
+// width]).
 SR_API sr_status sr_idx_load(const char *path, sr_array *out);
 // CIFAR-10 binary: x (count, 3, 32, 32) as u8 and labels (count).
 SR_API sr_status sr_cifar_load(const char *path, sr_array *x, sr_array *labels);

@@ -65,7 +65,7 @@ typedef void (*sr_energy_callback)(void *user, size_t n, size_t dim, const float
 SR_API sr_status sr_energy_function(size_t dim, sr_energy_callback callback, void *user,
                                     sr_energy **out);
 
-// One thread's scratch.
+// One thread's scratch; the energy must outlive it.
 SR_API sr_status sr_energy_workspace_create(const sr_energy *energy, sr_energy_workspace **out);
 SR_API void sr_energy_workspace_destroy(sr_energy_workspace *workspace);
 SR_API double *sr_energy_workspace_seconds(sr_energy_workspace *workspace); // SR_PHASE_COUNT, never NULL

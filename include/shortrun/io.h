@@ -29,34 +29,36 @@ SR_API void sr_array_clear(sr_array *array);         // releases the data and ze
 SR_API sr_status sr_array_to_f32(const sr_array *array, float **out);
 SR_API sr_status sr_array_to_f64(const sr_array *array, double **out);
 
-// ---- whole files -----------------------------------------------------------------------------------
+// ---- whole files --------------------------------------------------------------------------------
 
-// Writes to a temporary name in the same folder, fsyncs, renames over `path`, and fsyncs the folder: after
-// a crash or on a full disk either the old or the new content is there, whole. A symbolic link stays and
-// its target is replaced; devices and pipes are written in place.
+// Writes to a temporary name in the same folder, fsyncs, renames over `path`, and fsyncs the
+// folder: after a crash or on a full disk either the old or the new content is there, whole. A
+// symbolic link stays and its target is replaced; devices and pipes are written in place.
 SR_API sr_status sr_file_write(const char *path, const void *bytes, size_t count);
-// Reads a whole file (at most `limit` bytes, 0 = no limit) into new memory, with a NUL behind the end.
+// Reads a whole file (at most `limit` bytes, 0 = no limit) into new memory, with a NUL behind the
+// end.
 SR_API sr_status sr_file_read(const char *path, size_t limit, void **bytes, size_t *count);
 // Reads a plain or gzip-compressed file; the decompressed size may not exceed `limit` bytes.
 SR_API sr_status sr_file_read_gzip(const char *path, size_t limit, void **bytes, size_t *count);
 SR_API bool sr_file_exists(const char *path);
 SR_API sr_status sr_folder_make(const char *path); // with all parents; fine when it exists already
 
-// ---- .npy ------------------------------------------------------------------------------------------
+// ---- .npy ---------------------------------------------------------------------------------------
 
-// NumPy's format 1.0 to 3.0: little-endian f4, f8, u1, i4, i8, u8 (bool reads as u1, f2 as f4), C order;
-// Fortran order is transposed on reading. A header whose shape does not fit the file's size is an error.
+// NumPy's format 1.0 to 3.0: little-endian f4, f8, u1, i4, i8, u8 (bool reads as u1, f2 as f4), C
+// order; Fortran order is transposed on reading. A header whose shape does not fit the file's size
+// is an error.
 SR_API sr_status sr_npy_load(const char *path, sr_array *out);
 SR_API sr_status sr_npy_save(const char *path, const sr_array *array);
 // Convenience: float32 array of the given shape.
 SR_API sr_status sr_npy_save_f32(const char *path, size_t rank, const size_t *shape,
                                  const float *data);
 
-// ---- safetensors -----------------------------------------------------------------------------------
+// ---- safetensors --------------------------------------------------------------------------------
 
-// A set of named tensors with string metadata. Reading checks header size, JSON, dtypes, offsets that
-// overlap, leave holes or pass the end of the file, and shapes that do not match their bytes. F16 and BF16
-// are widened to F32, BOOL reads as U8.
+// A set of named tensors with string metadata. Reading checks header size, JSON, dtypes, offsets
+// that overlap, leave holes or pass the end of the file, and shapes that do not match their bytes.
+// F16 and BF16 are widened to F32, BOOL reads as U8.
 typedef struct sr_tensors sr_tensors;
 
 SR_API sr_status sr_tensors_create(sr_tensors **out); // empty, for writing
@@ -76,7 +78,7 @@ SR_API sr_status sr_tensors_add(sr_tensors *tensors, const char *name, sr_dtype 
 SR_API sr_status sr_tensors_set_meta(sr_tensors *tensors, const char *key, const char *value);
 SR_API sr_status sr_tensors_save(const sr_tensors *tensors, const char *path); // atomic
 
-// ---- PNG -------------------------------------------------------------------------------------------
+// ---- PNG ----------------------------------------------------------------------------------------
 
 // 8-bit images in memory, interleaved: (height, width, channels), channels 1 (grey) or 3 (RGB).
 typedef struct sr_image {
@@ -85,12 +87,12 @@ typedef struct sr_image {
 } sr_image;
 
 SR_API void sr_image_clear(sr_image *image);
-// Reads any PNG: palettes and 16 bits become 8-bit grey or RGB, alpha and gamma are ignored (the stored
-// values count). At most 2^26 pixels.
+// Reads any PNG: palettes and 16 bits become 8-bit grey or RGB, alpha and gamma are ignored (the
+// stored values count). At most 2^26 pixels.
 SR_API sr_status sr_png_load(const char *path, sr_image *out);
 SR_API sr_status sr_png_save(const char *path, const sr_image *image); // atomic
-// A grid of n images x (n, channels, height, width) in [low, high], `columns` to a row, 2 pixels apart,
-// each pixel magnified `zoom` times; values outside the range are clipped.
+// A grid of n images x (n, channels, height, width) in [low, high], `columns` to a row, 2 pixels
+// apart, each pixel magnified `zoom` times; values outside the range are clipped.
 SR_API sr_status sr_png_save_grid(const char *path, size_t n, size_t channels, size_t height,
                                   size_t width, const float *x, float low, float high,
                                   size_t columns, size_t zoom);

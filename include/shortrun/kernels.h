@@ -1,6 +1,7 @@
-// kernels: the arithmetic. One table of function pointers per instruction set, filled with the readable
-// scalar reference and then climbed as far as the CPU allows. Kernels allocate nothing, start no threads,
-// cannot fail, and know no network. All arrays are dense and row-major; images are NCHW.
+// kernels: the arithmetic. One table of function pointers per instruction set, filled with the
+// readable scalar reference and then climbed as far as the CPU allows. Kernels allocate nothing,
+// start no threads, cannot fail, and know no network. All arrays are dense and row-major; images
+// are NCHW.
 #ifndef SHORTRUN_KERNELS_H
 #define SHORTRUN_KERNELS_H
 
@@ -24,15 +25,17 @@ typedef enum sr_activation {
 
 #define SR_LEAKY_SLOPE 0.2f
 
-SR_API const char *sr_activation_name(sr_activation activation); // "silu", "leaky_relu", ... "identity"
+SR_API const char *
+sr_activation_name(sr_activation activation); // "silu", "leaky_relu", ... "identity"
 // SR_OK and *out, or SR_ERROR_ARGUMENT with the allowed names in the message.
 SR_API sr_status sr_activation_parse(const char *name, sr_activation *out);
 // True where the second derivative is not zero almost everywhere (all but leaky_relu and relu).
 SR_API bool sr_activation_has_curvature(sr_activation activation);
 
-// A two-dimensional convolution (cross-correlation, as in PyTorch): x (batch, in_channels, in_height,
-// in_width), w (out_channels, in_channels, kernel, kernel) with kernel_height x kernel_width, y (batch,
-// out_channels, out_height, out_width). A dense layer is the case of 1x1 images.
+// A two-dimensional convolution (cross-correlation, as in PyTorch): x (batch, in_channels,
+// in_height, in_width), w (out_channels, in_channels, kernel, kernel) with kernel_height x
+// kernel_width, y (batch, out_channels, out_height, out_width). A dense layer is the case of 1x1
+// images.
 typedef struct sr_conv_shape {
     size_t in_channels, in_height, in_width;
     size_t out_channels, out_height, out_width;
@@ -46,9 +49,9 @@ SR_API sr_conv_shape sr_conv_shape_make(size_t in_channels, size_t in_height, si
 // Multiply-adds of one direction for one sample.
 SR_API double sr_conv_shape_multiply_adds(const sr_conv_shape *shape);
 
-// Counter-based random streams (Philox4x32-10, Salmon et al. 2011). A stream is named by (seed, purpose,
-// epoch); within it, every (chain, step, element) has its own number, the same on every ISA and for any
-// number of threads.
+// Counter-based random streams (Philox4x32-10, Salmon et al. 2011). A stream is named by (seed,
+// purpose, epoch); within it, every (chain, step, element) has its own number, the same on every
+// ISA and for any number of threads.
 typedef struct sr_stream {
     uint32_t key[2];
 } sr_stream;
@@ -75,10 +78,20 @@ SR_API void sr_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint
 
 // Element e of (chain, step) lies in the group g = e / 64 of 16 blocks: block 16 g + e % 16, word
 // (e % 64) / 16; the block's counter is {block, step, chain low, chain high}. Uniforms are
-// (word >> 8) * 2^-24 in [0, 1). Normals are Box-Muller on words (0, 1) and (2, 3) of each block.
+// (word >> 8) * 2^-24 in [0, 1). Normals are Box-Muller on words (0, 1) and (2, 3) of each block:
+// with u = ((first word >> 1) + 1/2) 2^-31 and the angle a = 2 pi second word / 2^32, the element
+// of the first word is sqrt(-2 log u) cos a and that of the second sqrt(-2 log u) sin a, so that
+// |normal| <= 6.66. A length of n gives the first n of a longer request; n is below 2^34 (the block
+// number is one word).
+//
+// Every member gives the same bits on every instruction set: each is one fixed sequence of exactly
+// rounded operations. Arrays need no alignment; nothing outside them is read or written. Where z, x
+// or a factor is NaN, so is the result (derivatives of the piecewise linear activations excepted).
 typedef struct sr_kernels {
     sr_isa isa;
-    // y = act(z) and, where derivative is not NULL, derivative = act'(z). In place (y == z) allowed.
+    // y = act(z) and, where derivative is not NULL, derivative = act'(z). In place (y == z)
+    // allowed. Within 1e-6 of sr_activation_scalar_f64, relative to the terms of which the result
+    // is the sum; what is below 1e-35 may be 0. At 0, act' is the left derivative (as in PyTorch).
     void (*activation)(sr_activation activation, size_t n, const float *z, float *y,
                        float *derivative);
     // out = a * b elementwise; in place allowed.
@@ -92,16 +105,19 @@ typedef struct sr_kernels {
     // PyTorch's Adam (Kingma and Ba 2015, bias-corrected); t counts from 1. m, v: moments, updated.
     void (*adam)(size_t n, float *theta, const float *gradient, float *m, float *v, float rate,
                  float beta1, float beta2, float epsilon, uint64_t t);
-    // Sum of squares in double, fixed order (the same on every ISA).
+    // Sum of squares in double: element i goes to partial sum i % 16, the sixteen are added
+    // pairwise.
     double (*sum_squares)(size_t n, const float *x);
 } sr_kernels;
 
-// The table for the active ISA of sr_cpu_get(); and for one named ISA (climbs no higher than the CPU).
+// The table for the active ISA of sr_cpu_get(); and for one named ISA (climbs no higher than the
+// CPU; `isa` in the table says which rung was reached). Thread-safe; the tables live as long as the
+// process.
 SR_API const sr_kernels *sr_kernels_get(void);
 SR_API const sr_kernels *sr_kernels_for(sr_isa isa);
 
-// The readable reference of convolution, float and double. `batch` samples. bias, dbias may be NULL.
-// backward_weights writes (does not add) sums over the batch.
+// The readable reference of convolution, float and double. `batch` samples. bias, dbias may be
+// NULL. backward_weights writes (does not add) sums over the batch.
 SR_API void sr_conv_forward_scalar(const sr_conv_shape *shape, size_t batch, const float *x,
                                    const float *w, const float *bias, float *y);
 SR_API void sr_conv_backward_data_scalar(const sr_conv_shape *shape, size_t batch, const float *dy,
@@ -125,11 +141,11 @@ typedef enum sr_engine { SR_ENGINE_AUTO, SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN } sr
 SR_API const char *sr_engine_name(sr_engine engine);
 SR_API sr_status sr_engine_parse(const char *name, sr_engine *out);
 SR_API bool sr_engine_available(sr_engine engine);
-SR_API sr_engine sr_engine_resolve(sr_engine engine); // auto -> the engine it means here
+SR_API sr_engine sr_engine_resolve(sr_engine engine);   // auto -> the engine it means here
 SR_API const char *sr_engine_version(sr_engine engine); // "2.6.3" for oneDNN; "" otherwise
 
-// One layer of a network: convolution or dense (a dense layer sees its input flattened in C, H, W order),
-// bias, then the activation (SR_IDENTITY for none). What an engine prepares and runs.
+// One layer of a network: convolution or dense (a dense layer sees its input flattened in C, H, W
+// order), bias, then the activation (SR_IDENTITY for none). What an engine prepares and runs.
 typedef struct sr_layer {
     bool dense;          // nn.Linear in PyTorch; otherwise nn.Conv2d
     sr_conv_shape shape; // a dense layer: 1x1 images, in_channels = all inputs
@@ -138,8 +154,8 @@ typedef struct sr_layer {
     size_t torch_index;  // position in nn.Sequential: tensors "<index>.weight", "<index>.bias"
 } sr_layer;
 
-// Floating-point peak of the machine from registers, GFLOP/s (a multiply-add is 2), measured once per
-// process and thread count with the widest FMA that the active ISA has. Takes about 50 ms.
+// Floating-point peak of the machine from registers, GFLOP/s (a multiply-add is 2), measured once
+// per process and thread count with the widest FMA that the active ISA has. Takes about 50 ms.
 SR_API double sr_peak_gflops(unsigned threads);
 
 #ifdef __cplusplus

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // SR_PORTABLE leaves out everything that is not plain C, as on a machine that is not x86-64.
 #if defined(__x86_64__) && !defined(SR_PORTABLE)
@@ -16,7 +17,6 @@
 #include <cpuid.h>
 #ifdef __linux__
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 #else
 #define HAVE_X86 0
@@ -141,10 +141,16 @@ static void find_topology(void) {
         cpu.l1d = cache_bytes(topology, HWLOC_OBJ_L1CACHE);
         cpu.l2 = cache_bytes(topology, HWLOC_OBJ_L2CACHE);
         cpu.l3 = cache_bytes(topology, HWLOC_OBJ_L3CACHE);
-        cpu.memory = hwloc_get_root_obj(topology)->total_memory;
     }
     hwloc_bitmap_free(usable);
     hwloc_topology_destroy(topology);
+}
+
+// Asked of the operating system: hwloc's sum over memory nodes falls short where virtual machines
+// hide some.
+static void find_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    cpu.memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
 }
 
 // SHORTRUN_ISA lowers the instruction set; it cannot raise it above what the CPU has.
@@ -165,6 +171,7 @@ static void apply_environment(void) {
 static void find_cpu(void) {
     find_isa();
     find_topology();
+    find_memory();
     apply_environment();
 }
 

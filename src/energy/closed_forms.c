@@ -7,8 +7,9 @@
 #include <string.h>
 
 static sr_status check_deviation(double deviation) {
-    if (!(deviation > 0) || !isfinite(deviation))
-        return sr_fail(SR_ERROR_ARGUMENT, "deviation must be positive and finite, found %g",
+    // the bounds keep deviation^2 and its inverse far from the ends of double
+    if (!(deviation >= 1e-100 && deviation <= 1e100))
+        return sr_fail(SR_ERROR_ARGUMENT, "deviation must be positive (1e-100 to 1e100), found %g",
                        deviation);
     return SR_OK;
 }

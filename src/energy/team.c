@@ -155,7 +155,7 @@ sr_status sr_team_gradient_theta(sr_team *team, size_t n, const float *x, const 
                            (s + 1) * tiles / shards, x, weight, e, team->partial + s * parameters,
                            team->tile_gradient + thread * parameters);
         double begin = sr_seconds();
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (size_t b = 0; b < blocks; b++) {
             size_t at = b * BLOCK, count = parameters - at < BLOCK ? parameters - at : BLOCK;
             memset(dtheta + at, 0, count * sizeof *dtheta);

@@ -21,8 +21,7 @@ const char *sr_printable(const char *text, char *out, size_t size) {
     return out;
 }
 
-// ---- writing
-// ---------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 static sr_status write_parts(int fd, const char *path, const sr_file_part *parts, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -175,8 +174,7 @@ sr_status sr_folder_make(const char *path) {
     return SR_OK;
 }
 
-// ---- reading
-// ---------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 static sr_status too_long(const char *path, const char *what, size_t limit) {
     return sr_fail(SR_ERROR_FORMAT, "%s: %s than the %zu bytes allowed", path, what, limit);
@@ -248,8 +246,7 @@ sr_status sr_file_read(const char *path, size_t limit, void **bytes, size_t *cou
     return status;
 }
 
-// ---- gzip
-// ------------------------------------------------------------------------------------------
+// ---- gzip ---------------------------------------------------------------------------------------
 
 typedef struct gunzip {
     const char *path;

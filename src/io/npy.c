@@ -10,8 +10,7 @@
 #error "array files are little-endian and are copied as they are"
 #endif
 
-// ---- header
-// ----------------------------------------------------------------------------------------
+// ---- header -------------------------------------------------------------------------------------
 
 // Element types as they are named in `descr`; half floats are widened on reading.
 static const struct {
@@ -171,8 +170,7 @@ static sr_status parse_header(npy_header *h) {
     return SR_OK;
 }
 
-// ---- reading
-// ---------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 // Finds the header in the file's bytes, parses it, and gives the offset of the elements.
 static sr_status locate(npy_header *h, const char *bytes, size_t count, size_t *offset) {
@@ -286,8 +284,7 @@ sr_status sr_npy_load(const char *path, sr_array *out) {
     return status;
 }
 
-// ---- writing
-// ---------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 sr_status sr_npy_save(const char *path, const sr_array *array) {
     static const char *const descr[SR_DTYPE_COUNT] = {

@@ -18,8 +18,7 @@ void sr_image_clear(sr_image *image) {
     memset(image, 0, sizeof *image);
 }
 
-// ---- reading
-// ---------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 // Everything that lives across libpng's longjmp stands here, in memory, not in registers.
 typedef struct png_job {
@@ -131,8 +130,7 @@ sr_status sr_png_load(const char *path, sr_image *out) {
     return status;
 }
 
-// ---- writing
-// ---------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 sr_status sr_png_save(const char *path, const sr_image *image) {
     if ((image->channels != 1 && image->channels != 3) || image->width == 0 || image->height == 0 ||

@@ -127,8 +127,7 @@ sr_status sr_tensors_set_meta(sr_tensors *tensors, const char *key, const char *
     return sr_tensors_append_meta(tensors, key, value);
 }
 
-// ---- writing
-// ---------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 static size_t array_bytes(const sr_array *array) {
     return sr_array_count(array) * sr_dtype_size(array->dtype);
@@ -200,7 +199,7 @@ sr_status sr_tensors_save(const sr_tensors *tensors, const char *path) {
     place(tensors, order, begin);
     text = header_text(tensors, begin);
     if (!text) {
-        status = SR_ERROR_ARGUMENT;
+        status = sr_fail_context(SR_ERROR_ARGUMENT, "%s: ", path);
         goto done;
     }
     // spaces bring the elements to a multiple of 8 bytes
@@ -219,5 +218,5 @@ done:
     sr_free(parts);
     sr_free(begin);
     sr_free(order);
-    return status == SR_OK ? SR_OK : sr_fail_context(status, "%s", path);
+    return status;
 }

@@ -50,8 +50,9 @@ static double activate(sr_activation activation, double z, double *derivative) {
         *derivative = isinf(z) ? s : s * (1 + z * sigmoid(-z));
         return t;
     case SR_LEAKY_RELU:
-        *derivative = z > 0 ? 1 : (double)SR_LEAKY_SLOPE;
-        return z > 0 ? z : (double)SR_LEAKY_SLOPE * z;
+        // 0.2 itself: SR_LEAKY_SLOPE is 0.2 rounded to single, 1.5e-8 away
+        *derivative = z > 0 ? 1 : 0.2;
+        return z > 0 ? z : 0.2 * z;
     case SR_RELU:
         *derivative = z > 0 ? 1 : 0;
         return z > 0 || isnan(z) ? z : 0;

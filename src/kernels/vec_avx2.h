@@ -14,6 +14,8 @@
 #define V_ISA SR_ISA_AVX2
 #define V_NAME(operation) operation##_avx2
 
+// clang-format off: a table of words, one a line
+
 typedef __m256 vf;
 typedef __m256i vu;
 typedef __m256 vm;
@@ -93,5 +95,7 @@ static inline void vd_store(double *p, vd a)
     _mm256_storeu_pd(p, a.low);
     _mm256_storeu_pd(p + 4, a.high);
 }
+
+// clang-format on
 
 #endif

@@ -14,6 +14,8 @@
 #define V_ISA SR_ISA_AVX512
 #define V_NAME(operation) operation##_avx512
 
+// clang-format off: a table of words, one a line
+
 typedef __m512 vf;
 typedef __m512i vu;
 typedef __mmask16 vm;
@@ -86,5 +88,7 @@ static inline void vd_store(double *p, vd a)
     _mm512_storeu_pd(p, a.low);
     _mm512_storeu_pd(p + 8, a.high);
 }
+
+// clang-format on
 
 #endif

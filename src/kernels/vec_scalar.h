@@ -16,6 +16,8 @@
 #define V_ISA SR_ISA_SCALAR
 #define V_NAME(operation) operation##_scalar
 
+// clang-format off: a table of words, one a line
+
 typedef float vf;
 typedef uint32_t vu;
 typedef bool vm;
@@ -77,5 +79,7 @@ static inline vu vu_multiply_wide(vu a, vu b, vu *high) // returns the low half
 static inline vd vd_zero(void) { return 0; }
 static inline vd vd_add_square(vd sum, vf a) { return sum + (double)a * (double)a; }
 static inline void vd_store(double *p, vd a) { *p = a; }
+
+// clang-format on
 
 #endif

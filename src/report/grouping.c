@@ -248,7 +248,7 @@ void sr_setting_words(const sr_section *section, const sr_cell *cell, bool skip_
         if (s == SR_SETTING_DATA_NOISE_MODE && section->varies[SR_SETTING_DATA_NOISE])
             continue; // said together with the data noise
         char text[SR_SETTING_TEXT];
-        sr_setting_text(cell, (sr_setting)s, text);
+        sr_setting_shown(cell, (sr_setting)s, text);
         const char *heading = sr_setting_heading((sr_setting)s), *comma = out->length ? ", " : "";
         bool matched = cell->data_noise_mode == SR_DATA_NOISE_MATCHED;
         if (s == SR_SETTING_STEP_SIZE) {

@@ -47,8 +47,10 @@ typedef enum sr_setting {
 
 const char *sr_setting_name(sr_setting setting);    // in CSV files: "step_size", "data_noise", ...
 const char *sr_setting_heading(sr_setting setting); // in tables: "s", "data noise", ...
-// The value, exactly enough digits to tell any two apart.
+// The value, with exactly enough digits to tell any two apart: for CSV files and comparisons.
 void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTING_TEXT]);
+// The same for people: a 0 that means "all" or "none" says so.
+void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTING_TEXT]);
 // The shortest decimal text that reads back as the same double.
 void sr_number_text(double value, char *out, size_t size);
 // Four significant digits and no exponent where that reads well: for headings and sentences.

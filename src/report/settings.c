@@ -166,20 +166,27 @@ void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTIN
     case SR_SETTING_SPECTRAL:
     case SR_SETTING_TILE:
     case SR_SETTING_SAMPLES:
-    case SR_SETTING_SAMPLE_STEPS: {
-        size_t value = whole_setting(cell, setting);
-        if (value == 0 && setting == SR_SETTING_DATA_LIMIT)
-            text = "all";
-        else if (value == 0 && setting == SR_SETTING_SAMPLE_STEPS)
-            text = "as trained";
-        else
-            snprintf(out, SR_SETTING_TEXT, "%zu", value);
-        break;
-    }
+    case SR_SETTING_SAMPLE_STEPS:
+        snprintf(out, SR_SETTING_TEXT, "%zu", whole_setting(cell, setting));
+        return;
     default:
         sr_number_text(real_setting(cell, setting), out, SR_SETTING_TEXT);
         return;
     }
-    if (text)
-        snprintf(out, SR_SETTING_TEXT, "%s", text);
+    snprintf(out, SR_SETTING_TEXT, "%s", text);
+}
+
+void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTING_TEXT]) {
+    sr_setting_text(cell, setting, out);
+    bool zero = strcmp(out, "0") == 0;
+    if (zero && setting == SR_SETTING_DATA_LIMIT)
+        snprintf(out, SR_SETTING_TEXT, "all");
+    else if (zero && setting == SR_SETTING_SAMPLE_STEPS)
+        snprintf(out, SR_SETTING_TEXT, "as trained");
+    else if (zero && (setting == SR_SETTING_CLAMP || setting == SR_SETTING_AVERAGE ||
+                      setting == SR_SETTING_CLIP_NORM || setting == SR_SETTING_SPECTRAL ||
+                      setting == SR_SETTING_GAP_BOUND))
+        snprintf(out, SR_SETTING_TEXT, "none");
+    else if (zero && setting == SR_SETTING_TILE)
+        snprintf(out, SR_SETTING_TEXT, "auto");
 }

@@ -57,7 +57,7 @@ static size_t label_settings(const sr_section *section, sr_setting list[SR_SETTI
 static void label_text(const sr_section *section, size_t row, sr_setting setting,
                        char out[SR_SETTING_TEXT]) {
     const sr_cell *cell = &section->row_cells[row]->cell;
-    sr_setting_text(cell, setting, out);
+    sr_setting_shown(cell, setting, out);
     if (setting == SR_SETTING_DATA_NOISE && section->varies[SR_SETTING_DATA_NOISE_MODE]) {
         char mode[SR_SETTING_TEXT];
         sr_setting_text(cell, SR_SETTING_DATA_NOISE_MODE, mode);

@@ -12,8 +12,7 @@ static void expect_failure(sr_status got, sr_status status, const char *part) {
     assert_null(strchr(sr_error_message(), '\n'));
 }
 
-// ---- .npy
-// ------------------------------------------------------------------------------------------
+// ---- .npy ---------------------------------------------------------------------------------------
 
 // A version-1 file with the given header text (not padded) and elements.
 static const char *put_npy(const char *header, const void *data, size_t size) {
@@ -190,8 +189,7 @@ static void test_convert(void **state) {
     assert_int_equal(sr_dtype_size(SR_DTYPE_COUNT), 0);
 }
 
-// ---- safetensors
-// -----------------------------------------------------------------------------------
+// ---- safetensors --------------------------------------------------------------------------------
 
 // A file with the given header text and `size` bytes 0, 1, 2, ... behind it.
 static const char *put_tensors(const char *header, size_t size) {
@@ -356,8 +354,7 @@ static void test_tensors_hostile(void **state) {
     expect_tensors_failure(deep, 0, SR_ERROR_FORMAT, "header");
 }
 
-// ---- mutations
-// -------------------------------------------------------------------------------------
+// ---- mutations ----------------------------------------------------------------------------------
 
 static void touch(const sr_array *array) {
     float *f;

@@ -128,8 +128,7 @@ static void test_folder_make(void **state) {
     expect_failure(sr_folder_make(""), SR_ERROR_ARGUMENT, "no folder name");
 }
 
-// ---- gzip
-// ------------------------------------------------------------------------------------------
+// ---- gzip ---------------------------------------------------------------------------------------
 
 // Compresses into `out` as one gzip member.
 static size_t gzip(const void *bytes, size_t count, uint8_t *out, size_t capacity) {

@@ -281,6 +281,48 @@ static void infinite_values_are_divergence(void **state) {
     sr_dataset_clear(&data);
 }
 
+// A step to infinity is not taken, though all that the iteration saw was finite.
+static void steps_to_infinity_are_not_taken(void **state) {
+    const sr_net net = small_mlp(16);
+    sr_dataset data = toy_data();
+    sr_train_options o = small_options(false);
+    o.optimiser = SR_SGD;
+    o.beta1 = 0.9;
+    o.rate = 1e6;
+    sr_trainer *t;
+    must(sr_trainer_create(&net, &data, &o, &t));
+    t->now.m[3] = 1e35f;
+    const float before = t->now.theta[3];
+    assert_int_equal(sr_trainer_step(t, NULL), SR_ERROR_DIVERGED);
+    message_holds("iteration 1: the step leads to parameters of norm inf");
+    assert_true(t->now.theta[3] == before && t->now.m[3] == 1e35f);
+    assert_int_equal(sr_trainer_iteration(t), 0);
+    sr_trainer_destroy(t);
+    sr_dataset_clear(&data);
+}
+
+// Samples that cannot follow (a tiny step size) let the gap grow on its negative side.
+static void negative_gaps_are_bounded_too(void **state) {
+    const sr_net net = small_mlp(16);
+    sr_dataset data = toy_data();
+    sr_train_options o = small_options(false);
+    o.dynamics.step_size = 1e-6;
+    o.gap_bound = 0.5;
+    o.rate = 0.01;
+    o.iterations = 500;
+    sr_trainer *t;
+    must(sr_trainer_create(&net, &data, &o, &t));
+    sr_train_report report = {0};
+    sr_status status = SR_OK;
+    while (status == SR_OK && sr_trainer_iteration(t) < o.iterations)
+        status = sr_trainer_step(t, &report);
+    assert_int_equal(status, SR_ERROR_DIVERGED);
+    assert_true(report.gap < -0.5);
+    message_holds("beyond the bound 0.5");
+    sr_trainer_destroy(t);
+    sr_dataset_clear(&data);
+}
+
 static void misfits_are_refused(void **state) {
     sr_dataset toy = toy_data(), images = image_data();
     const sr_net mlp = small_mlp(6), convnet = small_convnet();
@@ -423,6 +465,8 @@ int main(void) {
         cmocka_unit_test(data_starts_are_other_rows),
         cmocka_unit_test(divergence_leaves_no_trace),
         cmocka_unit_test(infinite_values_are_divergence),
+        cmocka_unit_test(steps_to_infinity_are_not_taken),
+        cmocka_unit_test(negative_gaps_are_bounded_too),
         cmocka_unit_test(misfits_are_refused),
         cmocka_unit_test(same_bits_for_any_threads),
         cmocka_unit_test(seeds_differ),

@@ -1,1 +1,0 @@
-#include <shortrun/data.h>

@@ -1,1 +1,0 @@
-#include <shortrun/dynamics.h>

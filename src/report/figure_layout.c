@@ -1,0 +1,96 @@
+// Layout of figures: panels in a grid with the same margins, one legend in a strip of its own, so that it
+// never covers data. Only gnuplot commands are written here; nothing is drawn.
+#include "report/figure_layout.h"
+
+#include <string.h>
+
+// Room around the drawing area of a panel.
+#define LEFT 74
+#define RIGHT 18
+#define TOP 30
+#define BOTTOM 54
+#define LEGEND_LINE 22 // height of a line of the legend
+#define LEGEND_CHARACTER 7.2 // mean width of a character
+#define LEGEND_SAMPLE 62     // the line's sample and the gap behind an entry
+
+static size_t legend_columns(size_t width, size_t entries, const sr_legend_entry *legend) {
+    double widest = 0;
+    for (size_t i = 0; i < entries; i++) {
+        double w = LEGEND_SAMPLE + LEGEND_CHARACTER * (double)strlen(legend[i].label);
+        widest = w > widest ? w : widest;
+    }
+    size_t columns = widest > 0 ? (size_t)((double)width / widest) : 1;
+    columns = columns < 1 ? 1 : columns;
+    return columns > entries && entries > 0 ? entries : columns;
+}
+
+sr_layout sr_layout_make(size_t panels, size_t entries, const sr_legend_entry *legend) {
+    sr_layout layout = {.panels = panels, .title_height = 34};
+    layout.columns = panels < 3 ? panels : panels == 4 ? 2 : 3;
+    layout.rows = (panels + layout.columns - 1) / layout.columns;
+    layout.panel_width = layout.columns == 1 ? 760 : layout.columns == 2 ? 500 : 350;
+    layout.panel_height = layout.columns == 1 ? 400 : layout.columns == 2 ? 360 : 300;
+    layout.width = layout.columns * layout.panel_width;
+    size_t columns = legend_columns(layout.width - 40, entries, legend);
+    layout.legend_height = entries ? (entries + columns - 1) / columns * LEGEND_LINE + 14 : 8;
+    layout.height = layout.title_height + layout.rows * layout.panel_height + layout.legend_height;
+    return layout;
+}
+
+void sr_layout_begin(sr_text *script, const char *title) {
+    sr_text_append(script, "set multiplot\nset label 1000 ");
+    sr_script_quote(script, title);
+    sr_text_append(script, " at screen 0.5, screen 1 offset 0,-1.1 center font ',12' "
+                           "textcolor rgb '#111111'\n");
+}
+
+void sr_layout_panel(sr_text *script, const sr_layout *layout, size_t i, const char *title) {
+    double w = (double)layout->width, h = (double)layout->height;
+    double left = (double)(i % layout->columns * layout->panel_width);
+    double top = (double)(layout->title_height + i / layout->columns * layout->panel_height);
+    sr_text_append(script,
+                   "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
+                   "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
+                   (left + LEFT) / w, (left + (double)layout->panel_width - RIGHT) / w,
+                   1 - (top + TOP) / h, 1 - (top + (double)layout->panel_height - BOTTOM) / h);
+    sr_text_append(script, "unset logscale\nunset arrow\nset autoscale\nset xtics auto\nset ytics auto\n"
+                           "unset key\nunset mxtics\nunset mytics\nset format '%%g'\nset title ");
+    if (i > 0)
+        sr_text_append(script, "'' offset 0,-0.4\nunset label\nset title ");
+    sr_script_quote(script, title);
+    sr_text_append(script, " offset 0,-0.4 font ',10' textcolor rgb '#333333'\n");
+}
+
+void sr_layout_style(sr_text *script, sr_line_style style) {
+    static const int points[] = {7, 5, 9, 13, 11, 6, 4, 8};
+    static const char *const dashes[] = {"1", "'-'", "'.'", "'-.'", "'_'", "'_.'"};
+    sr_text_append(script, "linecolor rgb '%s' dashtype %s linewidth 1.8 pointtype %d pointsize 0.9",
+                   style.colour, dashes[style.variant % 6], points[style.variant % 8]);
+}
+
+void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
+                   const sr_legend_entry *legend, bool points) {
+    if (entries > 0) {
+        size_t columns = legend_columns(layout->width - 40, entries, legend);
+        double top = (double)layout->legend_height / (double)layout->height;
+        sr_text_append(script,
+                       "# the legend: a plot without data in the strip below the panels\n"
+                       "unset title\nunset xlabel\nunset ylabel\nunset border\nunset tics\nunset grid\n"
+                       "unset logscale\nunset label\nunset arrow\n"
+                       "set lmargin at screen 0.01\nset rmargin at screen 0.99\n"
+                       "set tmargin at screen %.5f\nset bmargin at screen 0.0\n"
+                       "set xrange [0:1]\nset yrange [0:1]\n"
+                       "set key inside center center horizontal Left reverse maxcols %zu "
+                       "samplen 3 width 1 textcolor rgb '#222222'\nplot ",
+                       top, columns);
+        for (size_t i = 0; i < entries; i++) {
+            sr_text_append(script, "%sNaN with %s ", i ? ", \\\n    " : "",
+                           points ? "linespoints" : "lines");
+            sr_layout_style(script, legend[i].style);
+            sr_text_append(script, " title ");
+            sr_script_quote(script, legend[i].label);
+        }
+        sr_text_append(script, "\n");
+    }
+    sr_text_append(script, "unset multiplot\n");
+}

@@ -1,0 +1,40 @@
+// Layout of a figure with one or more panels and a legend below them, shared by figures.c and curves.c. All
+// lengths are CSS pixels; the PNG has twice as many.
+#ifndef SHORTRUN_REPORT_FIGURE_LAYOUT_H
+#define SHORTRUN_REPORT_FIGURE_LAYOUT_H
+
+#include "report/report_internal.h"
+
+typedef struct sr_layout {
+    size_t panels, columns, rows;    // grid of panels
+    size_t panel_width, panel_height; // with its labels and tics
+    size_t legend_height, title_height;
+    size_t width, height; // of the figure
+} sr_layout;
+
+// How a line looks: colour, dash and marker.
+typedef struct sr_line_style {
+    const char *colour; // "#rrggbb"
+    size_t variant;     // dash and marker: 0 is solid with filled circles
+} sr_line_style;
+
+typedef struct sr_legend_entry {
+    char label[256];
+    sr_line_style style;
+} sr_legend_entry;
+
+sr_layout sr_layout_make(size_t panels, size_t entries, const sr_legend_entry *legend);
+// Title over the whole figure; multiplot begins.
+void sr_layout_begin(sr_text *script, const char *title);
+// Margins and title of panel i; scales, labels and decorations of the one before are undone.
+void sr_layout_panel(sr_text *script, const sr_layout *layout, size_t i, const char *title);
+// The legend, in a strip below the panels; multiplot ends. points: entries show markers.
+void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
+                   const sr_legend_entry *legend, bool points);
+// "linecolor rgb '#0072B2' dashtype 1 linewidth 1.8 pointtype 7 pointsize 0.9"
+void sr_layout_style(sr_text *script, sr_line_style style);
+// Words and style of a row: colour by sigma, the same in every figure; dash and marker by what else differs.
+void sr_layout_row(const sr_sections *sections, const sr_section *section, size_t row,
+                   sr_legend_entry *entry);
+
+#endif

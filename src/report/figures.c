@@ -1,0 +1,396 @@
+// Figures of scores and times: against K with one line a row of the tables, and against the noise with one
+// line a K. Means over seeds, bars of one standard deviation.
+#include "report/figure_layout.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SERIES_MAX 48 // lines in one figure; more could not be told apart
+
+typedef struct series {
+    size_t row, column; // what belongs to it (one of them is the axis)
+    char words[256];    // of the settings that make it a line of its own
+} series;
+
+typedef struct panel {
+    sr_quantity quantity;
+    char title[160], y_label[160];
+    bool logarithmic, from_zero;
+} panel;
+
+// Everything the writers of one figure share.
+typedef struct plot {
+    const sr_sections *sections;
+    const sr_section *section;
+    sr_figure *figure;
+    size_t panels;
+    panel panel[2];
+    size_t count; // lines
+    sr_legend_entry legend[SERIES_MAX];
+    sr_text data, script;
+    size_t block;     // number of the next block of the data file
+    bool all_diverged; // some entry has no value because every seed diverged
+} plot;
+
+// ---- ranges ----------------------------------------------------------------------------------------
+
+// A logarithmic axis where values span more than a factor of 20 (and are positive), else from zero.
+static void choose_scale(const sr_section *section, panel *panel) {
+    double low = INFINITY, high = -INFINITY;
+    for (size_t r = 0; r < section->rows; r++) {
+        for (size_t c = 0; c < section->columns; c++) {
+            sr_stat stat = sr_section_stat(section, r, c, panel->quantity);
+            if (stat.n == 0)
+                continue;
+            low = fmin(low, stat.mean);
+            high = fmax(high, stat.mean + stat.deviation);
+        }
+    }
+    panel->logarithmic = low > 0 && high / low > 20;
+    panel->from_zero = low >= 0 && !panel->logarithmic;
+}
+
+static void print_y_axis(const panel *panel, sr_text *script) {
+    sr_text_append(script, "set ylabel ");
+    sr_script_quote(script, panel->y_label);
+    sr_text_append(script, " offset 0.5,0\n");
+    if (panel->logarithmic)
+        sr_text_append(script, "set logscale y\n");
+    if (panel->from_zero)
+        sr_text_append(script, "set yrange [0:*]\n");
+}
+
+// K on a logarithmic axis, with a tic at each K there is.
+static void print_steps_axis(const sr_section *section, sr_text *script) {
+    sr_text_append(script, "set xlabel 'steps K' offset 0,0.4\nset logscale x\nset xrange [%g:%g]\n",
+                   (double)section->steps[0] / 1.25,
+                   (double)section->steps[section->columns - 1] * 1.25);
+    sr_text_append(script, "set xtics (");
+    for (size_t c = 0; c < section->columns; c++)
+        sr_text_append(script, "%s%zu", c ? ", " : "", section->steps[c]);
+    sr_text_append(script, ")\n");
+}
+
+// ---- one line --------------------------------------------------------------------------------------
+
+static void print_point(plot *plot, double x, const sr_stat *stat) {
+    if (stat->cells == 0)
+        return;
+    if (stat->n > 0)
+        sr_text_append(&plot->data, "%g %.8g %.8g %zu %zu\n", x, stat->mean, stat->deviation, stat->n,
+                       stat->diverged);
+    else
+        sr_text_append(&plot->data, "%g NaN NaN 0 %zu\n", x, stat->diverged);
+}
+
+// A cross near the upper edge where nothing is left to plot.
+static void print_cross(plot *plot, double x, size_t line, const char *colour) {
+    plot->all_diverged = true;
+    sr_text_append(&plot->script,
+                   "set label '×' at first %g, graph %.3f center front font ',13' textcolor rgb '%s'\n",
+                   x, 0.965 - 0.05 * (double)(line % 8), colour);
+}
+
+static void begin_block(plot *plot, const char *panel_title, size_t line) {
+    sr_text_append(&plot->data, "%s# block %zu: %s; %s\n# x mean deviation seeds diverged\n",
+                   plot->block ? "\n\n" : "", plot->block, panel_title, plot->legend[line].label);
+    plot->block++;
+}
+
+// `x_shift`: the x that is plotted, so that bars of neighbouring lines do not hide each other.
+static void print_clause(plot *plot, size_t block, size_t line, const char *x_shift) {
+    sr_text_append(&plot->script, "%s'%s.dat' index %zu using (%s):2:3 with yerrorlines ",
+                   line ? ", \\\n    " : "plot ", plot->figure->name, block, x_shift);
+    sr_layout_style(&plot->script, plot->legend[line].style);
+}
+
+// ---- against K -------------------------------------------------------------------------------------
+
+// Rank of a row among the rows of the same sigma: they share a colour and differ in dash and marker.
+static sr_line_style row_style(const sr_sections *sections, const sr_section *section, size_t row) {
+    double sigma = section->row_cells[row]->cell.train.dynamics.noise;
+    size_t variant = 0;
+    for (size_t r = 0; r < row; r++)
+        variant += section->row_cells[r]->cell.train.dynamics.noise == sigma;
+    return (sr_line_style){sr_script_colour(sr_sections_sigma_index(sections, sigma)), variant};
+}
+
+void sr_layout_row(const sr_sections *sections, const sr_section *section, size_t row,
+                   sr_legend_entry *entry) {
+    sr_text words = {0};
+    sr_row_words(section, row, "σ", &words);
+    snprintf(entry->label, sizeof entry->label, "%s", sr_text_string(&words));
+    sr_text_clear(&words);
+    entry->style = row_style(sections, section, row);
+}
+
+static void print_steps_panel(plot *plot, const panel *panel) {
+    const sr_section *section = plot->section;
+    size_t first = plot->block;
+    for (size_t line = 0; line < plot->count; line++) {
+        begin_block(plot, panel->title, line);
+        for (size_t c = 0; c < section->columns; c++) {
+            sr_stat stat = sr_section_stat(section, line, c, panel->quantity);
+            print_point(plot, (double)section->steps[c], &stat);
+            if (stat.n == 0 && stat.diverged > 0)
+                print_cross(plot, (double)section->steps[c], line, plot->legend[line].style.colour);
+        }
+    }
+    for (size_t line = 0; line < plot->count; line++) {
+        char shift[48];
+        snprintf(shift, sizeof shift, "$1 * %.4f",
+                 1 + 0.012 * ((double)line - (double)(plot->count - 1) / 2));
+        print_clause(plot, first + line, line, shift);
+    }
+    sr_text_append(&plot->script, "\n");
+}
+
+// ---- against the noise -----------------------------------------------------------------------------
+
+static size_t section_sigmas(const sr_section *section, double *sigma) {
+    size_t count = 0;
+    for (size_t r = 0; r < section->rows; r++) { // rows are in the order of sigma
+        double value = section->row_cells[r]->cell.train.dynamics.noise;
+        if (count == 0 || sigma[count - 1] != value)
+            sigma[count++] = value;
+    }
+    return count;
+}
+
+// Distinct settings besides K, sigma and (where it is matched) the data noise that follows sigma.
+static size_t collect_series(const sr_section *section, series *list) {
+    size_t count = 0;
+    for (size_t r = 0; r < section->rows; r++) {
+        sr_text words = {0};
+        sr_setting_words(section, &section->row_cells[r]->cell, true, &words);
+        size_t at = 0;
+        while (at < count && strcmp(list[at].words, sr_text_string(&words)) != 0)
+            at++;
+        if (at == count && count < SERIES_MAX) {
+            list[count].row = r;
+            snprintf(list[count++].words, sizeof list->words, "%s", sr_text_string(&words));
+        }
+        sr_text_clear(&words);
+    }
+    return count;
+}
+
+static bool row_in_series(const sr_section *section, size_t row, const series *series) {
+    sr_text words = {0};
+    sr_setting_words(section, &section->row_cells[row]->cell, true, &words);
+    bool same = strcmp(series->words, sr_text_string(&words)) == 0;
+    sr_text_clear(&words);
+    return same;
+}
+
+static void print_noise_line(plot *plot, const panel *panel, const series *series, size_t column,
+                             const double *sigma, size_t sigmas, size_t line) {
+    const sr_section *section = plot->section;
+    begin_block(plot, panel->title, line);
+    for (size_t r = 0; r < section->rows; r++) {
+        if (!row_in_series(section, r, series))
+            continue;
+        size_t at = 0;
+        while (at + 1 < sigmas && sigma[at] != section->row_cells[r]->cell.train.dynamics.noise)
+            at++;
+        sr_stat stat = sr_section_stat(section, r, column, panel->quantity);
+        print_point(plot, (double)at, &stat);
+        if (stat.n == 0 && stat.diverged > 0)
+            print_cross(plot, (double)at, line, plot->legend[line].style.colour);
+    }
+}
+
+static void print_noise_axis(const double *sigma, size_t sigmas, sr_text *script) {
+    sr_text_append(script, "set xlabel 'noise scale σ (evenly spaced, not to scale)' offset 0,0.4\n"
+                           "set xrange [-0.3:%.1f]\nset xtics (",
+                   (double)sigmas - 0.7);
+    for (size_t i = 0; i < sigmas; i++) {
+        char text[32];
+        sr_number_text(sigma[i], text, sizeof text);
+        sr_text_append(script, "%s'%s' %zu", i ? ", " : "", text, i);
+    }
+    sr_text_append(script, ")\n");
+}
+
+static sr_status print_noise_figure(plot *plot, const sr_layout *layout, const series *list,
+                                    size_t list_count, const double *sigma, size_t sigmas) {
+    size_t columns = plot->section->columns;
+    for (size_t p = 0; p < plot->panels; p++) {
+        const panel *panel = &plot->panel[p];
+        sr_layout_panel(&plot->script, layout, p, plot->panels > 1 ? panel->title : "");
+        print_y_axis(panel, &plot->script);
+        print_noise_axis(sigma, sigmas, &plot->script);
+        size_t first = plot->block;
+        for (size_t line = 0; line < plot->count; line++)
+            print_noise_line(plot, panel, &list[line / columns], line % columns, sigma, sigmas, line);
+        for (size_t line = 0; line < plot->count; line++) {
+            char shift[48];
+            snprintf(shift, sizeof shift, "$1 + %.4f",
+                     0.03 * ((double)line - (double)(plot->count - 1) / 2));
+            print_clause(plot, first + line, line, shift);
+        }
+        sr_text_append(&plot->script, "\n");
+    }
+    return list_count ? SR_OK : SR_ERROR_ARGUMENT;
+}
+
+// ---- whole figures ---------------------------------------------------------------------------------
+
+static void score_panels(const sr_section *section, plot *plot) {
+    const char *leading = sr_section_leading(section);
+    const char *names[2] = {leading, "kl_gibbs"};
+    bool both = strcmp(leading, "kl") == 0 && sr_section_has(section, (sr_quantity){false, "kl_gibbs"});
+    plot->panels = both ? 2 : 1;
+    for (size_t p = 0; p < plot->panels; p++) {
+        const sr_metric_words *words = sr_metric_describe(names[p]);
+        panel *panel = &plot->panel[p];
+        panel->quantity = (sr_quantity){false, names[p]};
+        snprintf(panel->title, sizeof panel->title, "%s", words->title);
+        snprintf(panel->y_label, sizeof panel->y_label, "%s%s%s", words->title,
+                 both ? ", nats" : "", words->direction < 0 ? " (lower is better)" : "");
+        choose_scale(section, panel);
+    }
+}
+
+static void time_panels(const sr_section *section, plot *plot) {
+    static const char *const names[] = {"iteration_ms", "step_ms"};
+    static const char *const titles[] = {"training iteration", "dynamics step of a batch"};
+    for (size_t i = 0; i < 2; i++) {
+        if (!sr_section_has(section, (sr_quantity){true, names[i]}))
+            continue;
+        panel *panel = &plot->panel[plot->panels++];
+        panel->quantity = (sr_quantity){true, names[i]};
+        snprintf(panel->title, sizeof panel->title, "%s", titles[i]);
+        snprintf(panel->y_label, sizeof panel->y_label, "time, ms");
+        choose_scale(section, panel);
+        panel->logarithmic = i == 0 && section->columns > 2;
+        panel->from_zero = !panel->logarithmic;
+    }
+}
+
+static bool bars(const sr_section *section, sr_quantity quantity) {
+    for (size_t r = 0; r < section->rows; r++) {
+        for (size_t c = 0; c < section->columns; c++) {
+            if (sr_section_stat(section, r, c, quantity).n > 1)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void describe(plot *plot, const char *what, const char *against) {
+    sr_figure *figure = plot->figure;
+    bool many = bars(plot->section, plot->panel[0].quantity);
+    snprintf(figure->caption, sizeof figure->caption, "%s against %s.%s%s%s", what, against,
+             many ? " Means over seeds; bars are one standard deviation." : " One seed.",
+             plot->panel[0].logarithmic ? " Logarithmic axes." : "",
+             plot->all_diverged ? " A cross at the upper edge: every seed diverged." : "");
+    snprintf(figure->alt, sizeof figure->alt, "Line plot of %s against %s on %.120s.", what, against,
+             plot->section->title);
+}
+
+static sr_status finish(plot *plot, sr_figures *figures, const sr_layout *layout) {
+    sr_layout_end(&plot->script, layout, plot->count, plot->legend, true);
+    sr_script_end(&plot->script);
+    plot->figure->width = layout->width;
+    sr_status status = sr_figure_write(figures, plot->figure, ".dat", &plot->data);
+    return status ? status : sr_figure_write(figures, plot->figure, ".gp", &plot->script);
+}
+
+static sr_status steps_figure(const sr_sections *sections, size_t index, bool timing,
+                              sr_figures *figures) {
+    plot plot = {.sections = sections, .section = &sections->list[index]};
+    const sr_section *section = plot.section;
+    if (timing)
+        time_panels(section, &plot);
+    else
+        score_panels(section, &plot);
+    if (section->columns < 2 || plot.panels == 0 || !sr_section_has(section, plot.panel[0].quantity))
+        return SR_OK; // nothing to see along K
+    plot.figure = sr_figures_add(figures, timing ? SR_FIGURE_TIME : SR_FIGURE_SCORE_STEPS, section,
+                                 index, timing ? "time_against_steps" : "score_against_steps");
+    if (!plot.figure)
+        return SR_ERROR_MEMORY;
+    for (size_t r = 0; r < section->rows && r < SERIES_MAX; r++)
+        sr_layout_row(sections, section, r, &plot.legend[plot.count++]);
+    sr_layout layout = sr_layout_make(plot.panels, plot.count, plot.legend);
+    char title[480];
+    const char *what = timing ? "Time" : plot.panels > 1 ? "KL divergence" : plot.panel[0].title;
+    snprintf(title, sizeof title, "%s: %s against K", section->title, what);
+    sr_script_begin(&plot.script, plot.figure, layout.width, layout.height, 2);
+    sr_layout_begin(&plot.script, title);
+    for (size_t p = 0; p < plot.panels; p++) {
+        sr_layout_panel(&plot.script, &layout, p, plot.panels > 1 ? plot.panel[p].title : "");
+        print_y_axis(&plot.panel[p], &plot.script);
+        print_steps_axis(section, &plot.script);
+        print_steps_panel(&plot, &plot.panel[p]);
+    }
+    sr_status status = finish(&plot, figures, &layout);
+    describe(&plot, what, "the number of steps K");
+    sr_text_clear(&plot.data);
+    sr_text_clear(&plot.script);
+    return status;
+}
+
+static void noise_legend(plot *plot, const series *list, size_t list_count) {
+    size_t columns = plot->section->columns;
+    for (size_t i = 0; i < list_count * columns && plot->count < SERIES_MAX; i++) {
+        sr_legend_entry *entry = &plot->legend[plot->count++];
+        const char *words = list[i / columns].words;
+        snprintf(entry->label, sizeof entry->label, "K = %zu%s%.200s",
+                 plot->section->steps[i % columns], words[0] ? ", " : "", words);
+        entry->style = (sr_line_style){sr_script_ordered_colour(i % columns, columns), i / columns};
+    }
+}
+
+static sr_status noise_figure(const sr_sections *sections, size_t index, sr_figures *figures) {
+    plot plot = {.sections = sections, .section = &sections->list[index]};
+    const sr_section *section = plot.section;
+    sr_status status = SR_OK;
+    series *list = sr_alloc(SERIES_MAX, sizeof *list);
+    double *sigma = sr_alloc(section->rows, sizeof *sigma);
+    if (!list || !sigma) {
+        status = SR_ERROR_MEMORY;
+        goto done;
+    }
+    score_panels(section, &plot);
+    size_t sigmas = section_sigmas(section, sigma), list_count = collect_series(section, list);
+    if (sigmas < 2 || !sr_section_has(section, plot.panel[0].quantity))
+        goto done; // nothing to see along the noise
+    plot.figure =
+        sr_figures_add(figures, SR_FIGURE_SCORE_NOISE, section, index, "score_against_noise");
+    if (!plot.figure) {
+        status = SR_ERROR_MEMORY;
+        goto done;
+    }
+    noise_legend(&plot, list, list_count);
+    sr_layout layout = sr_layout_make(plot.panels, plot.count, plot.legend);
+    char title[480];
+    const char *what = plot.panels > 1 ? "KL divergence" : plot.panel[0].title;
+    snprintf(title, sizeof title, "%s: %s against the noise", section->title, what);
+    sr_script_begin(&plot.script, plot.figure, layout.width, layout.height, 2);
+    sr_layout_begin(&plot.script, title);
+    status = print_noise_figure(&plot, &layout, list, list_count, sigma, sigmas);
+    if (!status)
+        status = finish(&plot, figures, &layout);
+    describe(&plot, what, "the noise scale");
+done:
+    sr_text_clear(&plot.data);
+    sr_text_clear(&plot.script);
+    sr_free(sigma);
+    sr_free(list);
+    return status;
+}
+
+sr_status sr_figures_lines(const sr_sections *sections, sr_figures *figures) {
+    sr_status status = SR_OK;
+    for (size_t i = 0; i < sections->count && !status; i++) {
+        status = steps_figure(sections, i, false, figures);
+        if (!status)
+            status = noise_figure(sections, i, figures);
+        if (!status)
+            status = steps_figure(sections, i, true, figures);
+    }
+    return status;
+}

@@ -1,0 +1,163 @@
+// Scores of 2-D samples, on samples whose score is known.
+#include <shortrun/quality.h>
+
+#include <math.h>
+#include <setjmp.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define N 10000
+#define CELLS (SR_TOY_GRID * SR_TOY_GRID)
+
+static float data[2 * N], samples[2 * N], grid[2 * CELLS];
+static double log_q[CELLS];
+
+static void must(sr_status status) {
+    if (status != SR_OK)
+        fail_msg("%s: %s", sr_status_string(status), sr_error_message());
+}
+
+static sr_toy_scores judge(sr_toy toy, size_t n, unsigned threads) {
+    sr_toy_scores scores;
+    must(sr_toy_judge(toy, N, data, n, samples, 0, threads, &scores));
+    return scores;
+}
+
+static void near(double found, double expected, double tolerance) {
+    if (!(fabs(found - expected) <= tolerance))
+        fail_msg("found %.17g, expected %.17g within %g", found, expected, tolerance);
+}
+
+static void fill_uniform(double window) {
+    sr_stream stream = sr_stream_make(7, SR_PURPOSE_TEST, 0);
+    sr_kernels_get()->uniform(stream, 0, 0, 2 * N, samples);
+    for (size_t i = 0; i < 2 * N; i++)
+        samples[i] = (float)(window * (2 * samples[i] - 1));
+}
+
+static void test_perfect_samples(void **state) {
+    for (int toy = 0; toy < SR_TOY_COUNT; toy++) {
+        sr_toy_sample((sr_toy)toy, 1, 0, N, data);
+        sr_toy_sample((sr_toy)toy, 2, 0, N, samples);
+        sr_toy_scores scores = judge((sr_toy)toy, N, 2);
+        const double *centres;
+        double deviation;
+        size_t modes = sr_toy_modes((sr_toy)toy, &centres, &deviation);
+        assert_int_equal(scores.mode_count, modes);
+        assert_int_equal(scores.n, N);
+        if (modes) {
+            near(scores.modes_covered, (double)modes, 0);
+            near(scores.within_3sd, 1 - exp(-4.5), 0.01); // of a Gaussian in the plane
+        } else {
+            assert_true(isnan(scores.modes_covered) && isnan(scores.within_3sd));
+        }
+        near(scores.kl, 0, 0.1);
+        near(scores.mmd2, 0, 0.001);
+        near(scores.sliced_w2, 0, 0.15);
+    }
+}
+
+static void test_same_points(void **state) {
+    sr_toy_sample(SR_RINGS, 1, 0, N, data);
+    memcpy(samples, data, sizeof data);
+    near(judge(SR_RINGS, N, 2).kl, 0, 1e-12);
+}
+
+static void test_uniform_samples(void **state) {
+    sr_toy_sample(SR_EIGHT_GAUSSIANS, 1, 0, N, data);
+    fill_uniform(sr_toy_window(SR_EIGHT_GAUSSIANS));
+    sr_toy_scores scores = judge(SR_EIGHT_GAUSSIANS, N, 2);
+    assert_true(scores.kl > 1);
+    assert_true(scores.within_3sd < 0.5);
+    assert_true(scores.mmd2 > 0.01);
+    assert_true(scores.sliced_w2 > 0.2);
+}
+
+static void test_missing_modes(void **state) {
+    const double *centres;
+    double deviation;
+    size_t modes = sr_toy_modes(SR_EIGHT_GAUSSIANS, &centres, &deviation), kept = 0;
+    assert_int_equal(modes, 8);
+    sr_toy_sample(SR_EIGHT_GAUSSIANS, 1, 0, N, data);
+    for (size_t i = 0; i < N; i++) // only the modes on the right
+        if (data[2 * i] > 0.5) {
+            memcpy(samples + 2 * kept, data + 2 * i, 2 * sizeof(float));
+            kept++;
+        }
+    sr_toy_scores scores = judge(SR_EIGHT_GAUSSIANS, kept, 2);
+    double expected = 0;
+    for (size_t m = 0; m < modes; m++)
+        expected += centres[2 * m] > 0.5;
+    near(scores.modes_covered, expected, 0);
+    assert_true(scores.kl > 1 && isfinite(scores.kl));
+}
+
+// Half of the samples are perfect and half are far away: the KL is log 2.
+static void test_samples_outside(void **state) {
+    sr_toy_sample(SR_EIGHT_GAUSSIANS, 1, 0, N, data);
+    memcpy(samples, data, sizeof data);
+    for (size_t i = 0; i < N / 2; i++) {
+        memcpy(samples + 2 * (N / 2 + i), data + 2 * i, 2 * sizeof(float));
+        samples[2 * i] = 1e6f;
+    }
+    for (size_t i = 0; i < N / 2; i++)
+        memcpy(data + 2 * (N / 2 + i), data + 2 * i, 2 * sizeof(float));
+    near(judge(SR_EIGHT_GAUSSIANS, N, 2).kl, log(2), 1e-9);
+}
+
+static void test_grid_density(void **state) {
+    sr_toy toy = SR_EIGHT_GAUSSIANS;
+    double window = sr_toy_window(toy), kl;
+    sr_toy_grid(toy, grid);
+    near(grid[0], -window + window / SR_TOY_GRID, 1e-6);
+    near(grid[2] - grid[0], 2 * window / SR_TOY_GRID, 1e-6); // x runs along a row
+    near(grid[2 * SR_TOY_GRID + 1] - grid[1], 2 * window / SR_TOY_GRID, 1e-6);
+    sr_toy_sample(toy, 1, 0, N, data);
+    if (sr_toy_log_density(toy, CELLS, grid, log_q)) {
+        must(sr_toy_kl_grid(toy, N, data, log_q, &kl));
+        near(kl, 0, 0.1);
+        for (size_t c = 0; c < CELLS; c++)
+            log_q[c] += 1000; // not normalised
+        double shifted;
+        must(sr_toy_kl_grid(toy, N, data, log_q, &shifted));
+        near(shifted, kl, 1e-9);
+    } else {
+        fail_msg("eight Gaussians have a density");
+    }
+    // The uniform density scores as uniform samples do.
+    memset(log_q, 0, sizeof log_q);
+    must(sr_toy_kl_grid(toy, N, data, log_q, &kl));
+    fill_uniform(window);
+    near(kl, judge(toy, N, 1).kl, 0.1);
+    assert_true(kl > 1);
+    log_q[17] = -INFINITY;
+    must(sr_toy_kl_grid(toy, N, data, log_q, &kl));
+    log_q[17] = NAN;
+    assert_int_equal(sr_toy_kl_grid(toy, N, data, log_q, &kl), SR_ERROR_ARGUMENT);
+    assert_non_null(strstr(sr_error_message(), "17"));
+}
+
+static void test_refusals_and_threads(void **state) {
+    sr_toy_scores one, two;
+    sr_toy_sample(SR_TWO_MOONS, 1, 0, N, data);
+    sr_toy_sample(SR_TWO_MOONS, 3, 0, N, samples);
+    one = judge(SR_TWO_MOONS, 1000, 1);
+    two = judge(SR_TWO_MOONS, 1000, 3);
+    assert_memory_equal(&one, &two, sizeof one);
+    assert_int_equal(sr_toy_judge(SR_TWO_MOONS, N, data, 1, samples, 0, 1, &one),
+                     SR_ERROR_ARGUMENT);
+    samples[9] = NAN;
+    assert_int_equal(sr_toy_judge(SR_TWO_MOONS, N, data, N, samples, 0, 1, &one),
+                     SR_ERROR_ARGUMENT);
+    assert_non_null(strstr(sr_error_message(), "samples: point 4, coordinate 1 is nan"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_perfect_samples),      cmocka_unit_test(test_same_points),
+        cmocka_unit_test(test_uniform_samples),      cmocka_unit_test(test_missing_modes),
+        cmocka_unit_test(test_samples_outside),      cmocka_unit_test(test_grid_density),
+        cmocka_unit_test(test_refusals_and_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
