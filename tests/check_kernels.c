@@ -624,6 +624,42 @@ static void bench_conv(const char *filter) {
     sr_free(y);
 }
 
+// Thin backward-data of every instruction set against the double reference, on shapes around the vectors.
+static void check_conv_thin(const sr_kernels *kernels) {
+    static const size_t shapes[][6] = {
+        // in channels, height, width, out channels, kernel, padding
+        {1, 28, 28, 8, 3, 1}, {3, 32, 32, 5, 3, 1}, {2, 1, 1, 1, 1, 0},  {1, 7, 15, 3, 3, 0},
+        {4, 5, 16, 2, 3, 2},  {1, 9, 17, 4, 5, 2},  {3, 4, 33, 7, 4, 1}, {2, 6, 3, 9, 2, 1}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const size_t *p = shapes[i], batch = 3;
+        sr_conv_shape s = sr_conv_shape_make(p[0], p[1], p[2], p[3], p[4], p[4], 1, p[5]);
+        size_t inputs = batch * s.in_channels * s.in_height * s.in_width;
+        size_t outputs = batch * s.out_channels * s.out_height * s.out_width;
+        float *dy, *w, *frame = sr_alloc(sr_conv_thin_frame(&s), sizeof *frame);
+        double *dy64 = random_doubles(outputs, &dy);
+        double *w64 = random_doubles(s.out_channels * s.in_channels * p[4] * p[4], &w);
+        double *expected = sr_alloc(inputs, sizeof *expected);
+        float *dx = sr_alloc(inputs + 1, sizeof *dx); // the last one is a guard
+        dx[inputs] = 12345.0f;
+        sr_conv_backward_data_scalar_f64(&s, batch, dy64, w64, expected);
+        kernels->conv_backward_data_thin(&s, batch, dy, w, frame, dx);
+        double worst = 0, largest = 0;
+        for (size_t k = 0; k < inputs; k++) {
+            worst = fmax(worst, fabs(dx[k] - expected[k]));
+            largest = fmax(largest, fabs(expected[k]));
+        }
+        comparisons++;
+        if (!(worst <= 1e-5 * largest) || dx[inputs] != 12345.0f) {
+            failures++;
+            printf("FAIL conv_thin %s shape %zu: error %g of %g, guard %g\n",
+                   sr_isa_name(kernels->isa), i, worst, largest, dx[inputs]);
+        }
+        void *all[] = {dy, w, frame, dy64, w64, expected, dx};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+            sr_free(all[k]);
+    }
+}
+
 // ---- the table and the main loop ----------------------------------------------------------------
 
 static const struct {
@@ -687,6 +723,8 @@ static void check_all(const char *filter) {
     }
     if (!filter || strstr("conv", filter)) {
         check_convs();
+        for (size_t k = 0; k < count; k++)
+            check_conv_thin(all[k]);
         printf("%-12s done\n", "conv");
     }
 }

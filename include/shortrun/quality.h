@@ -91,18 +91,24 @@ SR_API void sr_toy_grid(sr_toy toy, float *x);
 typedef struct sr_classifier sr_classifier;
 
 typedef struct sr_classifier_options {
-    size_t nf, features, epochs, batch;
-    double rate;
-    uint64_t seed;
-    unsigned threads;
+    size_t nf, features;  // width of sr_net_classifier (leaky_relu), dimension of the features
+    size_t epochs, batch;
+    double rate;          // of Adam; falls linearly to 0
+    uint64_t seed;        // of the start and of the batches
+    unsigned threads;     // 0: all; the weights do not depend on it
     sr_engine engine;
 } sr_classifier_options;
+// nf 16, 64 features, 10 epochs of batches of 128, rate 2e-3, seed 1: 91 to 92% on Fashion-MNIST.
 SR_API void sr_classifier_options_default(sr_classifier_options *options);
 
-// Trains with softmax cross-entropy and Adam; test may be NULL. accuracy: on the test set (NULL allowed).
+// Trains with softmax cross-entropy and Adam on square, labelled images; test may be NULL. accuracy: on the
+// test set (NULL allowed; NaN without one). Errors: SR_ERROR_ARGUMENT for sets without labels or of other
+// shapes, SR_ERROR_DIVERGED, SR_ERROR_INTERRUPTED when the monitor says stop.
 SR_API sr_status sr_classifier_train(const sr_dataset *train, const sr_dataset *test,
                                      const sr_classifier_options *options, const sr_monitor *monitor,
                                      sr_classifier **out, double *accuracy);
+// Files are safetensors with PyTorch's names and the record of the training in the metadata (dataset,
+// test_accuracy, epochs, seed, train_count, train_data_hash, hash). Loading checks the hash of the weights.
 SR_API sr_status sr_classifier_load(const char *path, sr_engine engine, unsigned threads,
                                     sr_classifier **out);
 SR_API sr_status sr_classifier_save(const sr_classifier *classifier, const char *path);
@@ -115,7 +121,8 @@ SR_API const sr_net *sr_classifier_net(const sr_classifier *classifier);
 SR_API size_t sr_classifier_features(const sr_classifier *classifier); // dimension of the features
 SR_API const char *sr_classifier_hash(const sr_classifier *classifier); // names the weights in records
 SR_API double sr_classifier_accuracy(const sr_classifier *classifier); // test accuracy on record, or NaN
-// x (n, inputs) in [-1, 1] (clamped first) -> features (n, features), logits (n, classes) or NULL.
+// x (n, inputs) in [-1, 1] (clamped first) -> features (n, features), logits (n, classes) or NULL. One call at
+// a time for one classifier. Errors: a value that is not finite (it is named).
 SR_API sr_status sr_classifier_features_of(sr_classifier *classifier, size_t n, const float *x,
                                            float *features, float *logits);
 

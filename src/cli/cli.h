@@ -24,7 +24,8 @@ extern const size_t cli_command_count;
 
 // "shortrun: MESSAGE" on stderr; returns 1.
 int cli_error(const char *format, ...) SR_PRINTF(1, 2);
-// 0 for SR_OK; else prints the library's last message and returns 1, or 130 for SR_ERROR_INTERRUPTED.
+// 0 for SR_OK; else prints the library's last message and returns 1, or 130 for
+// SR_ERROR_INTERRUPTED.
 int cli_status(sr_status status);
 
 // Names of choices, as tables of options want them.
@@ -37,14 +38,16 @@ const char *cli_optimiser_choice(int value);
 
 bool cli_ends_with(const char *text, const char *end);
 
-// A network and its parameters from a safetensors file: `model` (sr_net_parse's text) or, where it is NULL,
-// the file's own description. theta: new memory (sr_free). tensors (NULL allowed) receives the file.
+// A network and its parameters from a safetensors file: `model` (sr_net_parse's text) or, where it
+// is NULL, the file's own description. theta: new memory (sr_free). tensors (NULL allowed) receives
+// the file.
 sr_status cli_model_load(const char *path, const char *model, sr_net *net, float **theta,
                          sr_tensors **tensors);
 
-// Writes the samples x (n, net's input) to a .npy file ((n, C, H, W), or (n, D) for vectors) or a .png: a
-// grid of images, or a picture of points in [-window, window]^2.
-sr_status cli_samples_save(const char *path, const sr_net *net, size_t n, const float *x, double window);
+// Writes the samples x (n, net's input) to a .npy file ((n, C, H, W), or (n, D) for vectors) or a
+// .png: a grid of images, or a picture of points in [-window, window]^2.
+sr_status cli_samples_save(const char *path, const sr_net *net, size_t n, const float *x,
+                           double window);
 sr_status cli_samples_check_name(const char *path); // .npy or .png
 
 #endif

@@ -58,8 +58,8 @@ sr_status cli_model_load(const char *path, const char *model, sr_net *net, float
     else if ((status = sr_net_from_meta(file, net)) != SR_OK)
         sr_fail_context(status, "%s: ", path);
     if (status == SR_OK && net->outputs != 1)
-        status = sr_fail(SR_ERROR_ARGUMENT, "%s: the network has %zu outputs, an energy has one", path,
-                         net->outputs);
+        status = sr_fail(SR_ERROR_ARGUMENT, "%s: the network has %zu outputs, an energy has one",
+                         path, net->outputs);
     if (status == SR_OK && !(*theta = sr_alloc(net->parameters, sizeof(float))))
         status = SR_ERROR_MEMORY;
     if (status == SR_OK && (status = sr_net_take(net, file, "", *theta)) != SR_OK)
@@ -75,7 +75,8 @@ sr_status cli_model_load(const char *path, const char *model, sr_net *net, float
     return status;
 }
 
-// ---- samples to files ------------------------------------------------------------------------------
+// ---- samples to files
+// ------------------------------------------------------------------------------
 
 sr_status cli_samples_check_name(const char *path) {
     if (cli_ends_with(path, ".npy") || cli_ends_with(path, ".png"))
@@ -114,11 +115,12 @@ sr_status cli_samples_save(const char *path, const sr_net *net, size_t n, const 
     if (vector && net->inputs == 2)
         return save_points(path, n, x, window);
     if (vector || (net->channels != 1 && net->channels != 3))
-        return sr_fail(SR_ERROR_ARGUMENT,
-                       "%s: a picture needs points in the plane or images of 1 or 3 channels, these "
-                       "samples are (%zu, %zu, %zu)",
-                       path, net->channels, net->height, net->width);
+        return sr_fail(
+            SR_ERROR_ARGUMENT,
+            "%s: a picture needs points in the plane or images of 1 or 3 channels, these "
+            "samples are (%zu, %zu, %zu)",
+            path, net->channels, net->height, net->width);
     const size_t columns = (size_t)ceil(sqrt((double)n));
-    return sr_png_save_grid(path, n, net->channels, net->height, net->width, x, -1.0f, 1.0f, columns,
-                            2);
+    return sr_png_save_grid(path, n, net->channels, net->height, net->width, x, -1.0f, 1.0f,
+                            columns, 2);
 }

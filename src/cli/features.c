@@ -1,5 +1,5 @@
-// shortrun features: trains the classifier whose penultimate activations are the features in which image
-// metrics are computed.
+// shortrun features: trains the classifier whose penultimate activations are the features in which
+// image metrics are computed.
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -10,30 +10,77 @@ typedef struct features_values {
     sr_classifier_options train;
 } features_values;
 
-static const cli_option options[] = {
-    {.name = "output", .letter = 'o', .type = CLI_TEXT, .value = "FILE",
-     CLI_AT(features_values, output), .words = CLI_WORDS_FILE,
+static const cli_option table[] = {
+    {.name = "output",
+     .letter = 'o',
+     .type = CLI_TEXT,
+     .value = "FILE",
+     CLI_AT(features_values, output),
+     .words = CLI_WORDS_FILE,
      .help = "where the weights go (safetensors); required"},
-    {.name = "data", .type = CLI_TEXT, .value = "FOLDER", CLI_AT(features_values, data),
-     .words = CLI_WORDS_FOLDER, .help = "look for the data set here first"},
-    {.name = "limit", .type = CLI_COUNT, .value = "N", CLI_AT(features_values, limit),
+    {.name = "data",
+     .type = CLI_TEXT,
+     .value = "FOLDER",
+     CLI_AT(features_values, data),
+     .words = CLI_WORDS_FOLDER,
+     .help = "look for the data set here first"},
+    {.name = "limit",
+     .type = CLI_COUNT,
+     .value = "N",
+     CLI_AT(features_values, limit),
      .help = "use at most so many training images (default: all)"},
-    {.name = "nf", .type = CLI_COUNT, .value = "N", CLI_AT(features_values, train.nf), .low = 1,
-     .high = 1024, .help = "channels of the first layer"},
-    {.name = "features", .type = CLI_COUNT, .value = "N", CLI_AT(features_values, train.features),
-     .low = 1, .high = 65536, .help = "dimension of the features"},
-    {.name = "epochs", .type = CLI_COUNT, .value = "N", CLI_AT(features_values, train.epochs),
-     .low = 1, .high = 10000, .help = "passes over the data"},
-    {.name = "batch", .type = CLI_COUNT, .value = "N", CLI_AT(features_values, train.batch), .low = 1,
-     .high = 65536, .help = "images per update"},
-    {.name = "rate", .type = CLI_NUMBER, .value = "RATE", CLI_AT(features_values, train.rate),
-     .open_low = true, .high = 10.0, .help = "Adam's learning rate"},
-    {.name = "seed", .type = CLI_COUNT, .value = "N", CLI_AT(features_values, train.seed),
+    {.name = "nf",
+     .type = CLI_COUNT,
+     .value = "N",
+     CLI_AT(features_values, train.nf),
+     .low = 1,
+     .high = 1024,
+     .help = "channels of the first layer"},
+    {.name = "features",
+     .type = CLI_COUNT,
+     .value = "N",
+     CLI_AT(features_values, train.features),
+     .low = 1,
+     .high = 65536,
+     .help = "dimension of the features"},
+    {.name = "epochs",
+     .type = CLI_COUNT,
+     .value = "N",
+     CLI_AT(features_values, train.epochs),
+     .low = 1,
+     .high = 10000,
+     .help = "passes over the data"},
+    {.name = "batch",
+     .type = CLI_COUNT,
+     .value = "N",
+     CLI_AT(features_values, train.batch),
+     .low = 1,
+     .high = 65536,
+     .help = "images per update"},
+    {.name = "rate",
+     .type = CLI_NUMBER,
+     .value = "RATE",
+     CLI_AT(features_values, train.rate),
+     .open_low = true,
+     .high = 10.0,
+     .help = "Adam's learning rate"},
+    {.name = "seed",
+     .type = CLI_COUNT,
+     .value = "N",
+     CLI_AT(features_values, train.seed),
      .help = "seed of weights and batches"},
-    {.name = "engine", .type = CLI_CHOICE, CLI_AT(features_values, train.engine),
-     .choice = cli_engine_choice, .choices = CLI_ENGINES, .help = "who multiplies"},
-    {.name = "threads", .type = CLI_COUNT, .value = "N", CLI_AT(features_values, train.threads),
-     .high = 4096, .help = "threads (default: all); the result does not depend on it"},
+    {.name = "engine",
+     .type = CLI_CHOICE,
+     CLI_AT(features_values, train.engine),
+     .choice = cli_engine_choice,
+     .choices = CLI_ENGINES,
+     .help = "who multiplies"},
+    {.name = "threads",
+     .type = CLI_COUNT,
+     .value = "N",
+     CLI_AT(features_values, train.threads),
+     .high = 4096,
+     .help = "threads (default: all); the result does not depend on it"},
 };
 
 static int train(const char *name, const features_values *v) {
@@ -82,11 +129,13 @@ const cli_command cli_features_command = {
     .least = 1,
     .most = 1,
     .words = CLI_WORDS_DATASET,
-    .about = "Scores of two users compare only in the same features: the weights for Fashion-MNIST ship\n"
-             "with the project. Name other weights in SHORTRUN_FEATURES, or with --features where a\n"
-             "command has that option.",
+    .about =
+        "Scores of two users compare only in the same features: the weights for Fashion-MNIST "
+        "ship\n"
+        "with the project. Name other weights in SHORTRUN_FEATURES, or with --features where a\n"
+        "command has that option.",
     .examples = "  shortrun features fashion_mnist --output fashion_mnist.safetensors\n",
-    .options = options,
-    .option_count = sizeof options / sizeof *options,
+    .options = table,
+    .option_count = sizeof table / sizeof *table,
     .run = run,
 };

@@ -12,11 +12,19 @@ typedef struct info_values {
     uint64_t threads;
 } info_values;
 
-static const cli_option options[] = {
+static const cli_option table[] = {
     {.name = "json", .type = CLI_FLAG, CLI_AT(info_values, json), .help = "print JSON"},
-    {.name = "data", .type = CLI_TEXT, .value = "FOLDER", CLI_AT(info_values, data),
-     .words = CLI_WORDS_FOLDER, .help = "look for data sets here first"},
-    {.name = "threads", .type = CLI_COUNT, .value = "N", CLI_AT(info_values, threads), .high = 4096,
+    {.name = "data",
+     .type = CLI_TEXT,
+     .value = "FOLDER",
+     CLI_AT(info_values, data),
+     .words = CLI_WORDS_FOLDER,
+     .help = "look for data sets here first"},
+    {.name = "threads",
+     .type = CLI_COUNT,
+     .value = "N",
+     CLI_AT(info_values, threads),
+     .high = 4096,
      .help = "threads of the measured peak (default: all)"},
 };
 
@@ -67,8 +75,8 @@ static json_t *collect(const info_values *v) {
                                 json_string(sr_engine_version(engine)));
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:o}", "version",
-        SR_VERSION, "cpu", cpu->brand, "isa_best", sr_isa_name(cpu->best), "isa_active",
+        "{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:o}",
+        "version", SR_VERSION, "cpu", cpu->brand, "isa_best", sr_isa_name(cpu->best), "isa_active",
         sr_isa_name(cpu->active), "avx512_bf16", cpu->avx512_bf16, "amx_bf16", cpu->amx_bf16,
         "l1d_bytes", (json_int_t)cpu->l1d, "l2_bytes", (json_int_t)cpu->l2, "l3_bytes",
         (json_int_t)cpu->l3, "cores", (json_int_t)cpu->cores, "threads", (json_int_t)cpu->threads,
@@ -130,8 +138,9 @@ static void print_text(json_t *root) {
     if (sr_cpu_get()->isa_name_unknown)
         printf("            SHORTRUN_ISA holds an unknown name and is ignored\n");
     printf("cores       %.0f (%.0f threads)\n", number(root, "cores"), number(root, "threads"));
-    printf("caches      L1d %.0f KiB, L2 %.0f KiB, L3 %.0f KiB\n", number(root, "l1d_bytes") / 1024.0,
-           number(root, "l2_bytes") / 1024.0, number(root, "l3_bytes") / 1024.0);
+    printf("caches      L1d %.0f KiB, L2 %.0f KiB, L3 %.0f KiB\n",
+           number(root, "l1d_bytes") / 1024.0, number(root, "l2_bytes") / 1024.0,
+           number(root, "l3_bytes") / 1024.0);
     printf("memory      %.1f GiB\n", number(root, "memory_bytes") / (1024.0 * 1024.0 * 1024.0));
     printf("FMA peak    %.0f GFLOP/s in fp32 with %.0f thread%s (measured)\n",
            number(root, "peak_gflops"), number(root, "peak_threads"),
@@ -172,7 +181,7 @@ const cli_command cli_info_command = {
     .operands = "",
     .about = "",
     .examples = "  shortrun info\n  shortrun info --json\n",
-    .options = options,
-    .option_count = sizeof options / sizeof *options,
+    .options = table,
+    .option_count = sizeof table / sizeof *table,
     .run = run,
 };

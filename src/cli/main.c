@@ -6,22 +6,24 @@
 #include <string.h>
 
 const cli_command *const cli_commands[] = {
-    &cli_run_command,      &cli_train_command,  &cli_sample_command,
+    &cli_run_command,      &cli_train_command,    &cli_sample_command,
     &cli_energy_command,   &cli_evaluate_command, &cli_report_command,
-    &cli_features_command, &cli_info_command,   &cli_completion_command,
+    &cli_features_command, &cli_info_command,     &cli_completion_command,
 };
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;
 
 static void print_help(void) {
-    printf("shortrun " SR_VERSION " - trains energy-based models with short-run dynamics and measures "
+    printf("shortrun " SR_VERSION
+           " - trains energy-based models with short-run dynamics and measures "
            "them\n\nUsage: shortrun COMMAND [options]\n\nCommands:\n");
     for (size_t i = 0; i < cli_command_count; i++)
         printf("  %-12s%s\n", cli_commands[i]->name, cli_commands[i]->summary);
-    printf("\nOptions:\n  -h, --help  this text; shortrun COMMAND --help explains a command\n"
-           "  --version   the version\n\nExamples:\n"
-           "  shortrun run bench/experiments/quick.yaml     # an experiment: tables, figures, report\n"
-           "  shortrun train --dataset eight_gaussians --output model.safetensors\n"
-           "  shortrun sample model.safetensors --n 1000 --output samples.npy\n");
+    printf(
+        "\nOptions:\n  -h, --help  this text; shortrun COMMAND --help explains a command\n"
+        "  --version   the version\n\nExamples:\n"
+        "  shortrun run bench/experiments/quick.yaml     # an experiment: tables, figures, report\n"
+        "  shortrun train --dataset eight_gaussians --output model.safetensors\n"
+        "  shortrun sample model.safetensors --n 1000 --output samples.npy\n");
 }
 
 static const char *command_name(size_t i, const void *of) {

@@ -20,7 +20,8 @@ int cli_usage(const cli_command *command, const char *format, ...) {
     return 2;
 }
 
-// ---- did you mean ----------------------------------------------------------------------------------
+// ---- did you mean
+// ----------------------------------------------------------------------------------
 
 // Optimal string alignment distance: insertions, deletions, substitutions, swaps of neighbours.
 static size_t distance(const char *a, const char *b) {
@@ -47,8 +48,8 @@ static size_t distance(const char *a, const char *b) {
     return rows[n % 3][m];
 }
 
-const char *cli_nearest(const char *word, size_t count, const char *(*name)(size_t i, const void *of),
-                        const void *of) {
+const char *cli_nearest(const char *word, size_t count,
+                        const char *(*name)(size_t i, const void *of), const void *of) {
     const char *nearest = NULL;
     size_t least = 1 + (strlen(word) + 1) / 3; // a third of the word may be wrong
     for (size_t i = 0; i < count; i++) {
@@ -66,7 +67,8 @@ static const char *option_name(size_t i, const void *of) {
     return i < command->option_count ? command->options[i].name : "help";
 }
 
-// ---- one value -------------------------------------------------------------------------------------
+// ---- one value
+// -------------------------------------------------------------------------------------
 
 static void store_whole(const cli_option *option, void *field, uint64_t value) {
     if (option->size == sizeof(uint64_t))
@@ -83,8 +85,8 @@ static int read_count(const cli_command *command, const cli_option *option, cons
     errno = 0;
     const unsigned long long value = strtoull(text, &end, 10);
     // strtoull would take "-1" for a very large number
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || (double)value < option->low ||
-        (double)value > high)
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 ||
+        (double)value < option->low || (double)value > high)
         return cli_usage(command, "--%s is '%.60s', expected a whole number from %.0f to %.0f",
                          option->name, text, option->low, high);
     store_whole(option, field, value);
@@ -117,7 +119,10 @@ static int read_choice(const cli_command *command, const cli_option *option, con
             memcpy(field, &i, sizeof i);
             return CLI_GO;
         }
-        sr_text_append(&names, "%s%s", i == 0 ? "" : i + 1 < option->choices ? ", " : " or ",
+        sr_text_append(&names, "%s%s",
+                       i == 0                    ? ""
+                       : i + 1 < option->choices ? ", "
+                                                 : " or ",
                        option->choice(i));
     }
     cli_usage(command, "--%s is '%.60s', expected %s", option->name, text, sr_text_string(&names));
@@ -152,7 +157,8 @@ static int read_value(const cli_command *command, const cli_option *option, cons
     return CLI_GO;
 }
 
-// ---- the command line ------------------------------------------------------------------------------
+// ---- the command line
+// ------------------------------------------------------------------------------
 
 #define FIRST_CODE 256 // getopt's codes of long options: out of the way of letters
 
@@ -162,10 +168,10 @@ static void make_getopt(const cli_command *command, struct option *longs, char *
     size_t i = 0;
     for (; i < command->option_count; i++) {
         const cli_option *option = &command->options[i];
-        longs[i] = (struct option){
-            .name = option->name,
-            .has_arg = option->type == CLI_FLAG ? no_argument : required_argument,
-            .val = FIRST_CODE + (int)i};
+        longs[i] =
+            (struct option){.name = option->name,
+                            .has_arg = option->type == CLI_FLAG ? no_argument : required_argument,
+                            .val = FIRST_CODE + (int)i};
         if (option->letter) {
             *letters++ = option->letter;
             if (option->type != CLI_FLAG)
@@ -193,8 +199,8 @@ static int unknown_option(const cli_command *command, const char *word) {
     if (optopt == 'h')
         return cli_usage(command, "--help takes no value");
     if (optopt != 0)
-        return cli_usage(command, "unknown option -%c; shortrun %s --help lists the options", optopt,
-                         command->name);
+        return cli_usage(command, "unknown option -%c; shortrun %s --help lists the options",
+                         optopt, command->name);
     char name[WORD_MAX + 1];
     const size_t length = strcspn(word + 2, "=");
     snprintf(name, sizeof name, "%.*s", (int)(length < WORD_MAX ? length : WORD_MAX), word + 2);
@@ -218,7 +224,8 @@ static int take_operands(const cli_command *command, int argc, char **argv, cli_
         return cli_usage(command, "expected %s; shortrun %s --help shows how to use it",
                          command->operands, command->name);
     if (count > command->most)
-        return cli_usage(command, "unexpected argument '%.60s'; shortrun %s --help shows how to use it",
+        return cli_usage(command,
+                         "unexpected argument '%.60s'; shortrun %s --help shows how to use it",
                          argv[optind + (int)command->most], command->name);
     out->operand_count = count;
     for (size_t i = 0; i < count; i++)
@@ -261,7 +268,8 @@ bool cli_given(const cli_command *command, const cli_parsed *parsed, const char 
     return false;
 }
 
-// ---- help ------------------------------------------------------------------------------------------
+// ---- help
+// ------------------------------------------------------------------------------------------
 
 #define HELP_COLUMN 30
 #define HELP_WIDTH 100
@@ -306,17 +314,18 @@ static void print_option(const cli_option *option) {
 }
 
 void cli_help(const cli_command *command) {
-    printf("shortrun %s - %s\n\nUsage: shortrun %s%s%s [options]\n", command->name, command->summary,
-           command->name, command->operands[0] ? " " : "", command->operands);
+    printf("shortrun %s - %s\n\nUsage: shortrun %s%s%s [options]\n", command->name,
+           command->summary, command->name, command->operands[0] ? " " : "", command->operands);
     if (command->about[0])
         printf("\n%s\n", command->about);
     for (size_t i = 0; i < command->option_count; i++) {
         if (command->options[i].heading || i == 0)
-            printf("\n%s:\n", command->options[i].heading ? command->options[i].heading : "Options");
+            printf("\n%s:\n",
+                   command->options[i].heading ? command->options[i].heading : "Options");
         print_option(&command->options[i]);
     }
-    printf("%s  %-*s%s\n", command->option_count ? "" : "\nOptions:\n", HELP_COLUMN - 2, "-h, --help",
-           "this text");
+    printf("%s  %-*s%s\n", command->option_count ? "" : "\nOptions:\n", HELP_COLUMN - 2,
+           "-h, --help", "this text");
     if (command->examples[0])
         printf("\nExamples:\n%s", command->examples);
 }

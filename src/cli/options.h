@@ -1,5 +1,5 @@
-// Options of the program: one table per command gives parsing, checks, --help and completion. Nothing here
-// knows what a command does.
+// Options of the program: one table per command gives parsing, checks, --help and completion.
+// Nothing here knows what a command does.
 #ifndef SHORTRUN_CLI_OPTIONS_H
 #define SHORTRUN_CLI_OPTIONS_H
 
@@ -15,13 +15,18 @@ typedef enum cli_type {
 } cli_type;
 
 // What a text option or an operand names, for completion.
-typedef enum cli_words { CLI_WORDS_NONE, CLI_WORDS_FILE, CLI_WORDS_FOLDER, CLI_WORDS_DATASET } cli_words;
+typedef enum cli_words {
+    CLI_WORDS_NONE,
+    CLI_WORDS_FILE,
+    CLI_WORDS_FOLDER,
+    CLI_WORDS_DATASET
+} cli_words;
 
 typedef struct cli_option {
-    const char *name;  // "threads" is given as --threads
-    char letter;       // 'o' for -o; 0: none
+    const char *name; // "threads" is given as --threads
+    char letter;      // 'o' for -o; 0: none
     cli_type type;
-    const char *value; // the value's name in the help; NULL for flags and choices
+    const char *value;   // the value's name in the help; NULL for flags and choices
     size_t offset, size; // of the field in the command's struct of values
     double low, high;    // of counts and numbers, inclusive; high 0: no upper bound
     bool open_low;       // numbers: `low` itself is not allowed
@@ -59,15 +64,16 @@ typedef struct cli_parsed {
 
 #define CLI_GO (-1)
 
-// Reads argv into `values`, where every field holds its default. CLI_GO, or the status to exit with: 0
-// after --help, 2 after one line about what is wrong. May be called again with the same argv.
+// Reads argv into `values`, where every field holds its default. CLI_GO, or the status to exit
+// with: 0 after --help, 2 after one line about what is wrong. May be called again with the same
+// argv.
 int cli_parse(const cli_command *command, int argc, char **argv, void *values, cli_parsed *out);
 bool cli_given(const cli_command *command, const cli_parsed *parsed, const char *option);
 void cli_help(const cli_command *command);
 
 // The name nearest to `word`, or NULL when none is near: for "did you mean".
-const char *cli_nearest(const char *word, size_t count, const char *(*name)(size_t i, const void *of),
-                        const void *of);
+const char *cli_nearest(const char *word, size_t count,
+                        const char *(*name)(size_t i, const void *of), const void *of);
 
 // "shortrun NAME: ..." and a newline on stderr; returns 2, the status of wrong usage.
 int cli_usage(const cli_command *command, const char *format, ...) SR_PRINTF(2, 3);

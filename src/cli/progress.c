@@ -1,7 +1,7 @@
 // Progress on stderr. On a terminal: one line, redrawn at most ten times a second,
 //     training [##########          ]  51%  iteration 308/600 gap 0.42  1 min 12 s left
-// elsewhere: a plain line about every ten seconds and one at the end of each piece of work that took
-// longer than that. NO_COLOR (no-color.org) and TERM=dumb are respected.
+// elsewhere: a plain line about every ten seconds and one at the end of each piece of work that
+// took longer than that. NO_COLOR (no-color.org) and TERM=dumb are respected.
 #include "cli/progress.h"
 #include "cli/signals.h"
 
@@ -19,7 +19,8 @@
 typedef struct progress {
     bool ready, terminal, colour, drawn;
     char what[256];
-    double began, first; // when `what` began, and how much of it was done then
+    double began, first; // when the count began, and where it stood then
+    double last, total;  // of the count
     double shown_at;     // of the last line or redraw
     bool shown_before;   // a plain line of this `what` has been printed
 } progress;
@@ -90,18 +91,21 @@ static void draw(progress *p, const char *detail, double done, double total) {
     p->drawn = true;
 }
 
-static void on_progress(void *user, const char *what, const char *detail, double done, double total) {
+static void on_progress(void *user, const char *what, const char *detail, double done,
+                        double total) {
     progress *p = user;
     prepare(p);
     const double at = sr_seconds();
-    if (strcmp(what, p->what) != 0) {
-        snprintf(p->what, sizeof p->what, "%s", what);
+    if (total != p->total || done < p->last) { // another count, not the next piece of the same
         p->began = at;
         p->first = done;
+        p->total = total;
         p->shown_before = false;
         if (!p->terminal) // the clock starts with the work: short pieces stay silent
             p->shown_at = fmax(p->shown_at, at - LINE_EVERY / 2.0);
     }
+    p->last = done;
+    snprintf(p->what, sizeof p->what, "%s", what);
     const bool end = done >= total;
     if (p->terminal) {
         if (end)
@@ -127,8 +131,8 @@ static void on_log(void *user, sr_level level, const char *line) {
     prepare(p);
     cli_progress_clear();
     if (level == SR_LEVEL_WARNING)
-        fprintf(stderr, "%swarning:%s %s\n", p->colour ? "\033[33m" : "", p->colour ? "\033[0m" : "",
-                line);
+        fprintf(stderr, "%swarning:%s %s\n", p->colour ? "\033[33m" : "",
+                p->colour ? "\033[0m" : "", line);
     else
         fprintf(stderr, "%s\n", line);
 }

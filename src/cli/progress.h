@@ -4,8 +4,8 @@
 
 #include <shortrun/base.h>
 
-// A monitor that draws progress, prints log lines and asks to stop after Ctrl-C. One per process; valid
-// until the program ends.
+// A monitor that draws progress, prints log lines and asks to stop after Ctrl-C. One per process;
+// valid until the program ends.
 const sr_monitor *cli_monitor(void);
 // Removes the bar, so that what is printed next starts on a clean line. Fine when there is none.
 void cli_progress_clear(void);

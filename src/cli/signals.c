@@ -1,4 +1,5 @@
-// The handlers only set a flag and write a fixed line; all that is saved is saved by the work itself.
+// The handlers only set a flag and write a fixed line; all that is saved is saved by the work
+// itself.
 #include "cli/signals.h"
 
 #include <signal.h>

@@ -1,4 +1,5 @@
-// Ctrl-C and SIGTERM: the first asks the work to save and stop, the second ends the program at once.
+// Ctrl-C and SIGTERM: the first asks the work to save and stop, the second ends the program at
+// once.
 #ifndef SHORTRUN_CLI_SIGNALS_H
 #define SHORTRUN_CLI_SIGNALS_H
 

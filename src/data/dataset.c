@@ -112,15 +112,12 @@ bool sr_dataset_find(const char *name, const char *folder, char *where, size_t s
 
 static sr_status load_toy(sr_toy toy, sr_split split, size_t limit, uint64_t seed,
                           sr_dataset *set) {
-    size_t total;
     set->toy = true;
     set->toy_kind = toy;
-    set->count = limit ? limit : TOY_COUNT_DEFAULT;
-    set->channels = set->dim = 2;
-    set->height = set->width = 1;
-    if (!sr_size_mul(set->count, 2, &total) || !(set->x = sr_alloc(total, sizeof *set->x)))
-        return sr_fail(SR_ERROR_MEMORY, "%s: %zu points do not fit into memory", sr_toy_name(toy),
-                       set->count);
+    sr_status status =
+        sr_set_room(set, sr_toy_name(toy), limit ? limit : TOY_COUNT_DEFAULT, 2, 1, 1);
+    if (status != SR_OK)
+        return status;
     sr_toy_sample(toy, seed, split == SR_TRAIN ? 0 : TOY_TEST_FIRST, set->count, set->x);
     snprintf(set->source, sizeof set->source, "synthetic, seed %llu", (unsigned long long)seed);
     return SR_OK;

@@ -65,15 +65,10 @@ static sr_status list_names(const char *folder, name_list *list) {
 static sr_status take_image(const char *path, const sr_image *image, size_t index, size_t count,
                             sr_dataset *set) {
     if (index == 0) {
-        size_t dim = image->height * image->width * image->channels, total; // at most 3 x 2^26
-        if (!sr_size_mul(dim, count, &total) || !(set->x = sr_alloc(total, sizeof *set->x)))
-            return sr_fail(SR_ERROR_MEMORY, "%s: %zu images of this size do not fit into memory",
-                           path, count);
-        set->count = count;
-        set->channels = image->channels;
-        set->height = image->height;
-        set->width = image->width;
-        set->dim = dim;
+        sr_status status =
+            sr_set_room(set, path, count, image->channels, image->height, image->width);
+        if (status != SR_OK)
+            return status;
     }
     if (image->height != set->height || image->width != set->width ||
         image->channels != set->channels)

@@ -6,8 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-// Decompressed files beyond this are refused, bytes. The largest known (CIFAR-10, 50,000 MNIST-like
-// images) have 47 MB.
+// Decompressed files beyond this are refused, bytes. MNIST's images have 47 MB.
 #define FILE_LIMIT ((size_t)1 << 30)
 
 #define CIFAR_PIXELS ((size_t)3 * 32 * 32)
@@ -120,21 +119,22 @@ static size_t at_most(size_t count, size_t limit) {
     return limit && limit < count ? limit : count;
 }
 
-// Sets the shape and makes room for the samples.
-static sr_status make_room(sr_dataset *set, size_t count, size_t channels, size_t height,
-                           size_t width) {
-    size_t dim, total;
+sr_status sr_set_room(sr_dataset *set, const char *source, size_t count, size_t channels,
+                      size_t height, size_t width) {
+    size_t dim, bytes;
+    uint64_t memory = sr_cpu_get()->memory;
     if (!sr_size_mul(channels, height, &dim) || !sr_size_mul(dim, width, &dim) ||
-        !sr_size_mul(dim, count, &total))
-        return sr_fail(SR_ERROR_FORMAT, "%zu samples of %zu x %zu x %zu do not fit into memory",
-                       count, channels, height, width);
+        !sr_size_mul(dim, count, &bytes) || !sr_size_mul(bytes, sizeof *set->x, &bytes) ||
+        (memory && bytes > memory))
+        return sr_fail(SR_ERROR_MEMORY, "%s: %zu samples of %zu x %zu x %zu do not fit into memory",
+                       source, count, channels, height, width);
     set->count = count;
     set->channels = channels;
     set->height = height;
     set->width = width;
     set->dim = dim;
-    set->x = sr_alloc(total, sizeof *set->x);
-    return set->x ? SR_OK : SR_ERROR_MEMORY;
+    set->x = sr_alloc(bytes, 1);
+    return set->x ? SR_OK : sr_fail_context(SR_ERROR_MEMORY, "%s: ", source);
 }
 
 static sr_status take_labels(const char *path, const uint8_t *labels, size_t classes,
@@ -168,8 +168,8 @@ sr_status sr_read_idx(const char *images_path, const char *labels_path, size_t c
         status = sr_fail(SR_ERROR_FORMAT, "%s: %zu labels for %zu images", labels_path,
                          labels.shape[0], images.shape[0]);
     if (status == SR_OK)
-        status =
-            make_room(set, at_most(images.shape[0], limit), 1, images.shape[1], images.shape[2]);
+        status = sr_set_room(set, images_path, at_most(images.shape[0], limit), 1, images.shape[1],
+                             images.shape[2]);
     if (status == SR_OK) {
         scale_pixels(set->count * set->dim, images.data, set->x);
         if (labels_path)
@@ -194,7 +194,7 @@ sr_status sr_read_cifar(const char *const *paths, size_t n, size_t limit, sr_dat
         count += status == SR_OK ? x[i].shape[0] : 0;
     }
     if (status == SR_OK)
-        status = make_room(set, at_most(count, limit), 3, 32, 32);
+        status = sr_set_room(set, paths[0], at_most(count, limit), 3, 32, 32);
     if (status == SR_OK) {
         set->labels = sr_alloc(set->count, 1);
         set->classes = 10;
@@ -272,7 +272,7 @@ sr_status sr_read_npy(const char *path, size_t limit, sr_dataset *set) {
     if (status != SR_OK)
         goto done;
     array.shape[0] = at_most(array.shape[0], limit);
-    status = make_room(set, array.shape[0], shape[1], shape[2], shape[3]);
+    status = sr_set_room(set, path, array.shape[0], shape[1], shape[2], shape[3]);
     if (status == SR_OK)
         status = sr_array_to_f32(&array, &values);
     if (status != SR_OK)

@@ -17,4 +17,9 @@ sr_status sr_read_cifar(const char *const *paths, size_t n, size_t limit, sr_dat
 sr_status sr_read_png_folder(const char *folder, size_t limit, sr_dataset *set);
 sr_status sr_read_npy(const char *path, size_t limit, sr_dataset *set);
 
+// Sets the shape of a set and makes room for its samples; more than the machine's memory is refused
+// before anything is allocated. `source` begins the message.
+sr_status sr_set_room(sr_dataset *set, const char *source, size_t count, size_t channels,
+                      size_t height, size_t width);
+
 #endif

@@ -1,7 +1,7 @@
-// Running the dynamics: x <- x - s grad E(x) + sigma eps, K times. A thread takes a tile of chains and runs
-// all K steps on it; inside there is no barrier, no allocation and nothing that can fail, and the tile's
-// states stay in the core's cache. Chains do not see one another, so threads and tiles leave no trace in
-// them; the noise of a chain hangs on its number alone.
+// Running the dynamics: x <- x - s grad E(x) + sigma eps, K times. A thread takes a tile of chains
+// and runs all K steps on it; inside there is no barrier, no allocation and nothing that can fail,
+// and the tile's states stay in the core's cache. Chains do not see one another, so threads and
+// tiles leave no trace in them; the noise of a chain hangs on its number alone.
 #include <shortrun/dynamics.h>
 
 #include <math.h>
@@ -55,7 +55,8 @@ static double larger(double a, double b) {
     return isnan(a) || a >= b ? a : b;
 }
 
-// What the trace wants to know of the states x (rows, dim) and, after evaluation, of their gradients.
+// What the trace wants to know of the states x (rows, dim) and, after evaluation, of their
+// gradients.
 static void look(const run *r, const scratch *s, size_t rows, const float *x, bool evaluated,
                  tile_sums *sums) {
     for (size_t i = 0; i < rows * r->dim; i++)
@@ -140,7 +141,7 @@ static void reduce(const run *r, size_t tiles) {
 }
 
 static sr_status prepare(run *r, sr_team *team, const sr_dynamics *dynamics, size_t n, float *x,
-                       const sr_trace *trace) {
+                         const sr_trace *trace) {
     if (sr_dynamics_check(dynamics))
         return SR_ERROR_ARGUMENT;
     *r = (run){.team = team,

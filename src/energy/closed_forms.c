@@ -1,6 +1,6 @@
-// Energies known in closed form: mixture of isotropic Gaussians, rings, quadratic. In double inside; sums
-// of exponentials are taken relative to their largest term, so that far from every mode the energy and its
-// gradient stay finite.
+// Energies known in closed form: mixture of isotropic Gaussians, rings, quadratic. In double
+// inside; sums of exponentials are taken relative to their largest term, so that far from every
+// mode the energy and its gradient stay finite.
 #include "energy/energy_internal.h"
 
 #include <math.h>
@@ -26,7 +26,8 @@ static double softmax(size_t count, double *a) {
     return most + log(sum);
 }
 
-// ---- mixtures over `count` components, rings and Gaussians alike ------------------------------------
+// ---- mixtures over `count` components, rings and Gaussians alike
+// ------------------------------------
 
 typedef struct mixture {
     size_t dim, count;
@@ -190,7 +191,8 @@ sr_status sr_energy_rings(size_t count, const double *radii, double deviation, s
     return sr_energy_create(&ops, m, 2, 0, SR_ENERGY_FUNCTION_TILE, out);
 }
 
-// ---- quadratic --------------------------------------------------------------------------------------
+// ---- quadratic
+// --------------------------------------------------------------------------------------
 
 typedef struct quadratic {
     size_t dim;

@@ -1,5 +1,5 @@
-// The energy object: a table of functions, what they work on, and one thread's scratch. Implementations
-// stand in network.c, closed_forms.c and function.c; many threads in team.c.
+// The energy object: a table of functions, what they work on, and one thread's scratch.
+// Implementations stand in network.c, closed_forms.c and function.c; many threads in team.c.
 #include "energy/energy_internal.h"
 
 static sr_status create_fail(const sr_energy_ops *ops, void *self, sr_status status) {
@@ -28,8 +28,8 @@ sr_status sr_energy_create(const sr_energy_ops *ops, void *self, size_t dim, siz
     sr_energy *energy = sr_alloc(1, sizeof *energy);
     if (!energy)
         return create_fail(ops, self, SR_ERROR_MEMORY);
-    *energy = (sr_energy){
-        .ops = *ops, .self = self, .dim = dim, .parameters = parameters, .tile = tile};
+    *energy =
+        (sr_energy){.ops = *ops, .self = self, .dim = dim, .parameters = parameters, .tile = tile};
     *out = energy;
     return SR_OK;
 }

@@ -17,8 +17,8 @@ struct sr_energy_workspace {
     double own[SR_PHASE_COUNT];
 };
 
-// Rows that a closed form or a user's function sees at a time: enough to drown the cost of a call, few
-// enough that a few hundred chains still split over threads.
+// Rows that a closed form or a user's function sees at a time: enough to drown the cost of a call,
+// few enough that a few hundred chains still split over threads.
 #define SR_ENERGY_FUNCTION_TILE 64
 
 #endif

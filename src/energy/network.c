@@ -1,13 +1,14 @@
 // A network with one output as an energy: owns the plan that runs it.
 #include "energy/energy_internal.h"
 
-// Samples evaluated at a time by one thread. It is part of what decides the last bits of a result, so it
-// follows from the network alone, never from the machine or the number of threads.
+// Samples evaluated at a time by one thread. It is part of what decides the last bits of a result,
+// so it follows from the network alone, never from the machine or the number of threads.
 //
-// What a tile keeps alive between forward and backward is every layer's output and activation derivative;
-// a pass is fastest while these stay in a core's L2, of which BUDGET is what common server cores offer.
-// MOST: beyond it nothing is gained, and a usual batch of a few hundred rows should still split over
-// threads. LEAST: below it every layer's weights are read for too few samples.
+// What a tile keeps alive between forward and backward is every layer's output and activation
+// derivative; a pass is fastest while these stay in a core's L2, of which BUDGET is what common
+// server cores offer. MOST: beyond it nothing is gained, and a usual batch of a few hundred rows
+// should still split over threads. LEAST: below it every layer's weights are read for too few
+// samples.
 static size_t choose_tile(const sr_net *net) {
     enum { BUDGET = 1 << 20, LEAST = 8, MOST = 64 };
     size_t floats = net->inputs;

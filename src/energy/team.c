@@ -1,16 +1,17 @@
-// Many threads on one energy: a workspace each, and the batch drivers. The tiles of a batch follow from
-// the energy and n; which thread takes which tile does not matter, and sums run in the order of the tiles.
-// Every driver opens its own parallel region, also for one thread: engines that have threads of their own
-// then see that they are inside one.
+// Many threads on one energy: a workspace each, and the batch drivers. The tiles of a batch follow
+// from the energy and n; which thread takes which tile does not matter, and sums run in the order
+// of the tiles. Every driver opens its own parallel region, also for one thread: engines that have
+// threads of their own then see that they are inside one.
 #include "energy/energy_internal.h"
 
 #include <omp.h>
 #include <string.h>
 
-// A parameter gradient is summed in at most this many shards: memory stays bounded however large the
-// batch, and up to so many threads share the work.
+// A parameter gradient is summed in at most this many shards: memory stays bounded however large
+// the batch, and up to so many threads share the work.
 #define SHARDS 16
-// Parameters added up at a time by one thread when the shards are brought together (one page of floats).
+// Parameters added up at a time by one thread when the shards are brought together (one page of
+// floats).
 #define BLOCK 1024
 
 struct sr_team {

@@ -1,11 +1,12 @@
-// From groups to cells: the product of the lists, the settings of one cell brought to one form, its hash,
-// its label and what --cells matches.
+// From groups to cells: the product of the lists, the settings of one cell brought to one form, its
+// hash, its label and what --cells matches.
 #include "experiment/keys.h"
 
 #include <stdio.h>
 #include <string.h>
 
-// ---- one cell --------------------------------------------------------------------------------------
+// ---- one cell
+// --------------------------------------------------------------------------------------
 
 // Length of one sample of the sets whose files need not be opened to know it; 0: unknown.
 static size_t known_dim(const char *dataset) {
@@ -17,8 +18,8 @@ static size_t known_dim(const char *dataset) {
     return strcmp(dataset, "cifar10") == 0 ? 3 * 32 * 32 : 0;
 }
 
-// Settings that cannot matter take one value, so that cells which would give the same result are the same
-// cell.
+// Settings that cannot matter take one value, so that cells which would give the same result are
+// the same cell.
 static void settle(sr_cell *cell) {
     sr_cell usual;
     sr_cell_default(&usual, true);
@@ -90,7 +91,8 @@ sr_status sr_cell_finish(sr_cell *cell) {
     return status == SR_OK ? hash_cell(cell) : status;
 }
 
-// ---- the grid --------------------------------------------------------------------------------------
+// ---- the grid
+// --------------------------------------------------------------------------------------
 
 static bool is_image(const char *dataset, const char *model) {
     sr_toy toy;
@@ -180,7 +182,8 @@ sr_status sr_group_expand(const sr_group *group, sr_experiment *experiment) {
     return status;
 }
 
-// ---- labels and filters ----------------------------------------------------------------------------
+// ---- labels and filters
+// ----------------------------------------------------------------------------
 
 void sr_cell_label(const sr_cell *cell, char *out, size_t size) {
     const char *slash = strrchr(cell->dataset, '/');

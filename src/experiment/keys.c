@@ -1,5 +1,5 @@
-// The table of keys and what works on one key: parsing, checking, formatting, documentation. Reading files
-// is in yaml.c, the grid in grid.c.
+// The table of keys and what works on one key: parsing, checking, formatting, documentation.
+// Reading files is in yaml.c, the grid in grid.c.
 #include "experiment/keys.h"
 
 #include <ctype.h>
@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- names of choices ------------------------------------------------------------------------------
+// ---- names of choices
+// ------------------------------------------------------------------------------
 
 static const char *start_choice(int value) {
     return sr_start_name((sr_start)value);
@@ -27,10 +28,11 @@ static const char *mode_choice(int value) {
     return value == SR_DATA_NOISE_FIXED ? "fixed" : "matched";
 }
 
-// ---- checks of texts -------------------------------------------------------------------------------
+// ---- checks of texts
+// -------------------------------------------------------------------------------
 
-// A data set is a name that the program knows or a path. Whether the files are there is seen when a cell
-// runs: the folder they lie in is not the experiment's business.
+// A data set is a name that the program knows or a path. Whether the files are there is seen when a
+// cell runs: the folder they lie in is not the experiment's business.
 static sr_status check_dataset(const char *text) {
     const char *const *names = sr_dataset_names();
     size_t count = 0;
@@ -64,7 +66,8 @@ static sr_status check_model(const char *text) {
     return status;
 }
 
-// ---- the table -------------------------------------------------------------------------------------
+// ---- the table
+// -------------------------------------------------------------------------------------
 
 #define AT(field) .offset = offsetof(sr_cell, field), .size = sizeof(((sr_cell *)NULL)->field)
 #define TRAINING(key, field) .section = "training", .name = key, .column = key, AT(train.field)
@@ -75,24 +78,55 @@ static sr_status check_model(const char *text) {
 #define CHOICE(n, names) .type = SR_KEY_CHOICE, .choices = (n), .choice = (names)
 
 const sr_key sr_keys[] = {
-    {.section = "", .name = "dataset", .column = "dataset", .type = SR_KEY_TEXT, AT(dataset),
-     .check = check_dataset, .required = true,
-     .meaning = "What is learnt: a 2-D density or image set by name (`shortrun info` lists them), or "
-                "the path of a folder of PNG, an IDX file or a .npy file."},
-    {.section = "", .name = "data_limit", .column = "data_limit", COUNT(0, 1e9), AT(data_limit),
+    {.section = "",
+     .name = "dataset",
+     .column = "dataset",
+     .type = SR_KEY_TEXT,
+     AT(dataset),
+     .check = check_dataset,
+     .required = true,
+     .meaning =
+         "What is learnt: a 2-D density or image set by name (`shortrun info` lists them), or "
+         "the path of a folder of PNG, an IDX file or a .npy file."},
+    {.section = "",
+     .name = "data_limit",
+     .column = "data_limit",
+     COUNT(0, 1e9),
+     AT(data_limit),
      .meaning = "Number of training rows; 0: all (2-D densities: 10000 points)."},
-    {.section = "", .name = "model", .column = "model", .type = SR_KEY_TEXT, AT(model),
-     .check = check_model, .required = true,
+    {.section = "",
+     .name = "model",
+     .column = "model",
+     .type = SR_KEY_TEXT,
+     AT(model),
+     .check = check_model,
+     .required = true,
      .meaning = "The energy's network, like `mlp:dim=2,widths=128x128,activation=silu` or "
                 "`convnet:channels=1,size=28,nf=8,activation=leaky_relu`; in a [list], in quotes."},
-    {.section = "", .name = "iterations", .column = "iterations", COUNT(1, 1e9),
-     AT(train.iterations), .meaning = "Training iterations (updates of the weights)."},
-    {.section = "", .name = "batch", .column = "batch", COUNT(1, 1048576), AT(train.batch),
+    {.section = "",
+     .name = "iterations",
+     .column = "iterations",
+     COUNT(1, 1e9),
+     AT(train.iterations),
+     .meaning = "Training iterations (updates of the weights)."},
+    {.section = "",
+     .name = "batch",
+     .column = "batch",
+     COUNT(1, 1048576),
+     AT(train.batch),
      .meaning = "Data rows per iteration, and as many chains."},
-    {.section = "", .name = "samples", .column = "samples", COUNT(16, 1e6), AT(samples),
+    {.section = "",
+     .name = "samples",
+     .column = "samples",
+     COUNT(16, 1e6),
+     AT(samples),
      .meaning = "Samples drawn from the trained model and judged, against as many data rows."},
-    {.section = "", .name = "sample_steps", .column = "sample_steps", COUNT(0, 1e6),
-     AT(sample_steps), .meaning = "Steps when sampling for judgement; 0: as in training."},
+    {.section = "",
+     .name = "sample_steps",
+     .column = "sample_steps",
+     COUNT(0, 1e6),
+     AT(sample_steps),
+     .meaning = "Steps when sampling for judgement; 0: as in training."},
     {TRAINING("engine", engine), CHOICE(3, engine_choice),
      .meaning = "Who multiplies; auto takes oneDNN where it is built in."},
     {TRAINING("tile", tile), COUNT(0, 65536),
@@ -102,8 +136,7 @@ const sr_key sr_keys[] = {
     {TRAINING("beta1", beta1), NUMBER(0, 1), .open_high = true,
      .meaning = "Adam's first decay; SGD's momentum. 0 keeps the game with the sampler stable."},
     {TRAINING("beta2", beta2), NUMBER(0, 1), .open_high = true, .meaning = "Adam's second decay."},
-    {TRAINING("epsilon", epsilon), NUMBER(1e-30, 1),
-     .meaning = "Added to Adam's denominator."},
+    {TRAINING("epsilon", epsilon), NUMBER(1e-30, 1), .meaning = "Added to Adam's denominator."},
     {TRAINING("decay_from", decay_from), NUMBER(0, 1), .open_low = true,
      .meaning = "Share of the run after which the learning rate falls linearly; 1: never."},
     {TRAINING("decay_to", decay_to), NUMBER(0, 1),
@@ -132,17 +165,26 @@ const sr_key sr_keys[] = {
      .meaning = "Step size s of x - s grad E(x) + sigma eps."},
     {DYNAMICS("noise_last", noise_last), .type = SR_KEY_SWITCH,
      .meaning = "Whether the last step adds noise too."},
-    {.section = "training", .name = "data_noise_mode", .column = "data_noise_mode",
-     CHOICE(2, mode_choice), AT(data_noise_mode), .undecisive = true,
-     .meaning = "fixed: data_noise as given; matched: raised to the noise of the dynamics where that "
-                "is larger."},
+    {.section = "training",
+     .name = "data_noise_mode",
+     .column = "data_noise_mode",
+     CHOICE(2, mode_choice),
+     AT(data_noise_mode),
+     .undecisive = true,
+     .meaning =
+         "fixed: data_noise as given; matched: raised to the noise of the dynamics where that "
+         "is larger."},
     {TRAINING("data_noise", data_noise), NUMBER(0, 1e3),
      .meaning = "Standard deviation of Gaussian noise added to data rows in training."},
     {DYNAMICS("noise", noise), .alias = "sigma", NUMBER(0, 1e6),
      .meaning = "Noise scale sigma; 0: noise-free. Langevin at temperature T has sigma^2 = 2 s T."},
     {DYNAMICS("steps", steps), .alias = "K", COUNT(1, 1e6), .meaning = "Number of steps K."},
-    {.section = "", .name = "seeds", .alias = "seed", .column = "seed",
-     COUNT(0, 9007199254740992.0), AT(train.seed),
+    {.section = "",
+     .name = "seeds",
+     .alias = "seed",
+     .column = "seed",
+     COUNT(0, 9007199254740992.0),
+     AT(train.seed),
      .meaning = "Seed of weights, batches, chains and noise."},
 };
 
@@ -165,7 +207,8 @@ const sr_key *sr_key_find(const char *section, const char *name) {
     return NULL;
 }
 
-// ---- one value -------------------------------------------------------------------------------------
+// ---- one value
+// -------------------------------------------------------------------------------------
 
 void sr_key_allowed(const sr_key *key, sr_text *out) {
     switch (key->type) {
@@ -176,8 +219,11 @@ void sr_key_allowed(const sr_key *key, sr_text *out) {
         sr_text_append(out, "a whole number from %.0f to %.0f", key->low, key->high);
         break;
     case SR_KEY_NUMBER:
-        sr_text_append(out, "a number %s %g %s %g", key->open_low ? "above" : "from", key->low,
-                       key->open_high ? "to below" : "to", key->high);
+        if (key->open_low)
+            sr_text_append(out, "a number above %g, at most %.10g", key->low, key->high);
+        else
+            sr_text_append(out, "a number from %g to %s%.10g", key->low,
+                           key->open_high ? "below " : "", key->high);
         break;
     case SR_KEY_SWITCH:
         sr_text_append(out, "true or false");
@@ -185,9 +231,9 @@ void sr_key_allowed(const sr_key *key, sr_text *out) {
     case SR_KEY_CHOICE:
         for (int i = 0; i < key->choices; i++)
             sr_text_append(out, "%s%s",
-                           i == 0                  ? ""
+                           i == 0                 ? ""
                            : i + 1 < key->choices ? ", "
-                                                   : " or ",
+                                                  : " or ",
                            key->choice(i));
     }
 }
@@ -336,7 +382,7 @@ void sr_key_format(const sr_key *key, const sr_key_value *value, bool exact, sr_
         sr_text_append(out, "%llu", (unsigned long long)value->count);
         break;
     case SR_KEY_NUMBER:
-        for (int digits = exact ? 17 : 1; digits <= 17; digits++) {
+        for (int digits = exact ? 17 : 6; digits <= 17; digits++) {
             snprintf(number, sizeof number, "%.*g", digits, value->number);
             if (strtod(number, NULL) == value->number)
                 break;
@@ -351,7 +397,8 @@ void sr_key_format(const sr_key *key, const sr_key_value *value, bool exact, sr_
     }
 }
 
-// ---- did you mean ----------------------------------------------------------------------------------
+// ---- did you mean
+// ----------------------------------------------------------------------------------
 
 #define WORD_MAX 32
 
@@ -390,7 +437,8 @@ const char *sr_nearest(const char *word, const char *const *names, size_t count)
     return nearest;
 }
 
-// ---- documentation ---------------------------------------------------------------------------------
+// ---- documentation
+// ---------------------------------------------------------------------------------
 
 static void describe_default(const sr_key *key, sr_text *out) {
     sr_cell toy, image;
@@ -412,6 +460,19 @@ static void describe_default(const sr_key *key, sr_text *out) {
     }
 }
 
+// A paragraph, two columns in, broken at the last space before the width.
+static void append_wrapped(const char *text, sr_text *out) {
+    enum { WIDTH = 104 };
+    while (strlen(text) > WIDTH) {
+        size_t length = WIDTH;
+        while (length > 1 && text[length] != ' ')
+            length--;
+        sr_text_append(out, "  %.*s\n", (int)length, text);
+        text += length + (text[length] == ' ');
+    }
+    sr_text_append(out, "  %s\n", text);
+}
+
 static void describe_section(const char *section, sr_text *out) {
     for (size_t i = 0; i < sr_key_count; i++) {
         const sr_key *key = &sr_keys[i];
@@ -421,22 +482,22 @@ static void describe_section(const char *section, sr_text *out) {
         sr_key_allowed(key, out);
         sr_text_append(out, "; ");
         describe_default(key, out);
-        sr_text_append(out, ".\n  %s\n", key->meaning);
+        sr_text_append(out, ".\n");
+        append_wrapped(key->meaning, out);
     }
 }
 
 void sr_experiment_keys(sr_text *out) {
-    sr_text_append(out,
-                   "### The file\n\n"
-                   "- `name`: letters, digits, '.', '_' and '-', at most 63; required.\n"
-                   "  The experiment's name.\n"
-                   "- `title`: a text of at most 255 bytes; default the name.\n"
-                   "  The report's heading.\n"
-                   "- `groups`: a list of groups; required.\n"
-                   "  Each group is a grid of its own and makes its own tables.\n\n"
-                   "### A group\n\n"
-                   "- `name`: as the file's; required, each only once.\n"
-                   "  The group's name.\n");
+    sr_text_append(out, "### The file\n\n"
+                        "- `name`: letters, digits, '.', '_' and '-', at most 63; required.\n"
+                        "  The experiment's name.\n"
+                        "- `title`: a text of at most 255 bytes; default the name.\n"
+                        "  The report's heading.\n"
+                        "- `groups`: a list of groups; required.\n"
+                        "  Each group is a grid of its own and makes its own tables.\n\n"
+                        "### A group\n\n"
+                        "- `name`: as the file's; required, each only once.\n"
+                        "  The group's name.\n");
     describe_section("", out);
     sr_text_append(out, "- `dynamics`: the section of that name.\n"
                         "- `training`: the section of that name.\n\n"
@@ -444,9 +505,10 @@ void sr_experiment_keys(sr_text *out) {
     describe_section("dynamics", out);
     sr_text_append(out, "\n### training\n\n");
     describe_section("training", out);
-    sr_text_append(out, "\n### The order of the grid\n\n"
-                        "Any value of a group but its name may be a list. The grid is the product of "
-                        "the lists; from the\noutermost loop to the one that changes fastest:\n");
+    sr_text_append(out,
+                   "\n### The order of the grid\n\n"
+                   "Any value of a group but its name may be a list. The grid is the product of "
+                   "the lists; from the\noutermost loop to the one that changes fastest:\n");
     size_t column = 80;
     for (size_t i = 0; i < sr_key_count; i++) {
         const bool last = i + 1 == sr_key_count;

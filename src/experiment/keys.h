@@ -1,11 +1,12 @@
-// The keys of experiment files: one table that parsing, checks, the documentation, filters, hashes and the
-// database's columns all read. Private to the module.
+// The keys of experiment files: one table that parsing, checks, the documentation, filters, hashes
+// and the database's columns all read. Private to the module.
 #ifndef SHORTRUN_EXPERIMENT_KEYS_H
 #define SHORTRUN_EXPERIMENT_KEYS_H
 
 #include <shortrun/experiment.h>
 
-// Version of what a cell's record means. Part of every hash: raising it makes all cells be run anew.
+// Version of what a cell's record means. Part of every hash: raising it makes all cells be run
+// anew.
 #define SR_RESULTS_VERSION 1
 
 typedef enum sr_key_type {
@@ -53,14 +54,15 @@ void sr_cell_default(sr_cell *cell, bool image);
 // NULL where there is no such key. A section of NULL searches all of them, aliases too.
 const sr_key *sr_key_find(const char *section, const char *name);
 
-// Reads and checks one value. The message says what was found and what is allowed, and starts with the
-// key's name.
+// Reads and checks one value. The message says what was found and what is allowed, and starts with
+// the key's name.
 sr_status sr_key_parse(const sr_key *key, const char *text, sr_key_value *out);
 bool sr_key_equal(const sr_key *key, const sr_key_value *a, const sr_key_value *b);
 
 void sr_key_set(const sr_key *key, const sr_key_value *value, sr_cell *cell);
 void sr_key_get(const sr_key *key, const sr_cell *cell, sr_key_value *value);
-// Numbers with 17 digits when `exact`, else with as few as read back to the same number.
+// Numbers with 17 digits when `exact`, else with as few (6 at least) as read back to the same
+// number.
 void sr_key_format(const sr_key *key, const sr_key_value *value, bool exact, sr_text *out);
 // "a whole number from 1 to 100000".
 void sr_key_allowed(const sr_key *key, sr_text *out);
@@ -68,7 +70,8 @@ void sr_key_allowed(const sr_key *key, sr_text *out);
 // The name nearest to `word` among `count`, or NULL when none is near (" did you mean ...?").
 const char *sr_nearest(const char *word, const char *const *names, size_t count);
 
-// What a reader made of one group: for each key the list of its values, empty where the key is absent.
+// What a reader made of one group: for each key the list of its values, empty where the key is
+// absent.
 typedef struct sr_key_list {
     sr_key_value *values;
     size_t count;
@@ -86,8 +89,8 @@ typedef struct sr_group {
 // Appends the group's cells to the experiment, each hash at most once a group. Errors start with
 // "file:line: ".
 sr_status sr_group_expand(const sr_group *group, sr_experiment *experiment);
-// Settings that cannot matter are brought to one form, matched data noise and the engine are resolved,
-// everything is checked, the hash computed.
+// Settings that cannot matter are brought to one form, matched data noise and the engine are
+// resolved, everything is checked, the hash computed.
 sr_status sr_cell_finish(sr_cell *cell);
 
 #endif

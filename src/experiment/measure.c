@@ -18,8 +18,8 @@ void sr_cell_work(const sr_cell *cell, double *training, double *sampling) {
         return;
     const double forward = sr_net_multiply_adds(&net);
     const sr_dynamics sampler = sr_cell_sampler(cell);
-    // A step is forward and backward-data; the gradient in theta runs over data and samples, forward,
-    // backward-data and backward-weights.
+    // A step is forward and backward-data; the gradient in theta runs over data and samples,
+    // forward, backward-data and backward-weights.
     *training = (double)cell->train.iterations * (double)cell->train.batch * forward *
                 (2.0 * (double)cell->train.dynamics.steps + 6.0);
     *sampling = (double)cell->samples * forward * 2.0 * (double)(sampler.steps + 1);
@@ -44,8 +44,8 @@ sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team
             break;
         sr_start_fill(start, cell->train.seed, UINT64_MAX - 2, 0, batch, net->inputs, x);
         const double before = sr_seconds();
-        status = sr_dynamics_run(team, &dynamics, cell->train.seed, UINT64_MAX - 2, 0, batch, x,
-                                 NULL);
+        status =
+            sr_dynamics_run(team, &dynamics, cell->train.seed, UINT64_MAX - 2, 0, batch, x, NULL);
         const double took = sr_seconds() - before;
         spent += took;
         if (i > 0 && took < best) // the first run warms the caches
@@ -65,7 +65,8 @@ sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team
     return SR_OK;
 }
 
-// ---- estimates -------------------------------------------------------------------------------------
+// ---- estimates
+// -------------------------------------------------------------------------------------
 
 // Seconds of a training iteration as a + b K.
 typedef struct pace {
@@ -161,12 +162,12 @@ static sr_status find_pace(const sr_cell *cell, const sr_net *net, unsigned thre
     return SR_OK;
 }
 
-// Bytes of the largest things that live at once: the data, the samples and what judges them, the weights
-// with their gradient and moments, and every thread's activations.
+// Bytes of the largest things that live at once: the data, the samples and what judges them, the
+// weights with their gradient and moments, and every thread's activations.
 static double estimate_bytes(const sr_cell *cell, const sr_net *net, unsigned threads) {
     double rows = cell->data_limit ? (double)cell->data_limit : 10000, activations = 0;
-    if (!cell->data_limit && (!strcmp(cell->dataset, "mnist") ||
-                              !strcmp(cell->dataset, "fashion_mnist")))
+    if (!cell->data_limit &&
+        (!strcmp(cell->dataset, "mnist") || !strcmp(cell->dataset, "fashion_mnist")))
         rows = 60000;
     else if (!cell->data_limit && !strcmp(cell->dataset, "cifar10"))
         rows = 50000;

@@ -17,8 +17,7 @@ static void column_text(sqlite3_stmt *statement, int at, char *out, size_t size)
 
 // Opens the rows of one cell in one table, and tells how many there are.
 static sr_status open_rows(sr_results *results, const char *table, const char *columns,
-                           const char *order, const char *hash, sqlite3_stmt **out,
-                           size_t *count) {
+                           const char *order, const char *hash, sqlite3_stmt **out, size_t *count) {
     char sql[256];
     snprintf(sql, sizeof sql, "SELECT count(*) FROM %s WHERE cell = ?", table);
     sr_status status = sr_results_prepare(results, sql, out);
@@ -33,7 +32,8 @@ static sr_status open_rows(sr_results *results, const char *table, const char *c
     *out = NULL;
     if (status != SR_OK)
         return status;
-    snprintf(sql, sizeof sql, "SELECT %s FROM %s WHERE cell = ? ORDER BY %s", columns, table, order);
+    snprintf(sql, sizeof sql, "SELECT %s FROM %s WHERE cell = ? ORDER BY %s", columns, table,
+             order);
     status = sr_results_prepare(results, sql, out);
     if (status == SR_OK)
         sqlite3_bind_text(*out, 1, hash, -1, SQLITE_TRANSIENT);
@@ -89,11 +89,11 @@ static sr_status read_series(sr_results *results, const char *table, const char 
 
 static sr_status read_head(sr_results *results, sr_record *record) {
     sqlite3_stmt *statement;
-    sr_status status = sr_results_prepare(
-        results,
-        "SELECT state, message, description, features, finished FROM cells "
-        "LEFT JOIN machines ON machines.id = cells.machine WHERE hash = ?",
-        &statement);
+    sr_status status =
+        sr_results_prepare(results,
+                           "SELECT state, message, description, features, finished FROM cells "
+                           "LEFT JOIN machines ON machines.id = cells.machine WHERE hash = ?",
+                           &statement);
     if (status != SR_OK)
         return status;
     sqlite3_bind_text(statement, 1, record->cell.hash, -1, SQLITE_TRANSIENT);
@@ -128,8 +128,8 @@ static sr_status read_body(sr_results *results, sr_record *record) {
         status = read_series(results, "curves", "iteration, gap, gradient_norm", "point", hash,
                              curve, &record->curve_count);
     if (status == SR_OK)
-        status = read_series(results, "traces", "energy, gradient_norm, displacement", "step",
-                             hash, trace, &record->trace_count);
+        status = read_series(results, "traces", "energy, gradient_norm, displacement", "step", hash,
+                             trace, &record->trace_count);
     return status;
 }
 

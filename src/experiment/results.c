@@ -1,5 +1,5 @@
-// The results database: its schema, opening it, and writing one cell in one transaction. Reading records
-// back is in records.c.
+// The results database: its schema, opening it, and writing one cell in one transaction. Reading
+// records back is in records.c.
 //
 //   cells     one row a cell: hash, state, settings (a column for each key), machine, time
 //   metrics   cell, name, value, n          timings   cell, name, value
@@ -87,7 +87,8 @@ static sr_status read_integer(sr_results *results, const char *sql, int64_t *out
     return status;
 }
 
-// ---- schema ----------------------------------------------------------------------------------------
+// ---- schema
+// ----------------------------------------------------------------------------------------
 
 static const char *sql_type(sr_key_type type) {
     switch (type) {
@@ -153,13 +154,15 @@ static sr_status check_schema(sr_results *results) {
                        "%s: an SQLite database of another program; expected shortrun's results",
                        results->path);
     if (version != SCHEMA_VERSION)
-        return sr_fail(SR_ERROR_FORMAT, "%s: results of version %lld; this program reads version %d%s",
+        return sr_fail(SR_ERROR_FORMAT,
+                       "%s: results of version %lld; this program reads version %d%s",
                        results->path, (long long)version, SCHEMA_VERSION,
                        version > SCHEMA_VERSION ? " (a newer program wrote them)" : "");
     return SR_OK;
 }
 
-// ---- opening ---------------------------------------------------------------------------------------
+// ---- opening
+// ---------------------------------------------------------------------------------------
 
 static sr_status prepare_folder(sr_results *results, bool create) {
     if (!create) {
@@ -232,7 +235,8 @@ void sr_results_cell_path(const sr_results *results, const char *hash, const cha
     snprintf(out, size, "%s/cells/%s%s%s", results->folder, hash, *name ? "/" : "", name);
 }
 
-// ---- state -----------------------------------------------------------------------------------------
+// ---- state
+// -----------------------------------------------------------------------------------------
 
 sr_status sr_results_look_up(sr_results *results, const char *hash, sr_cell_state *out) {
     sqlite3_stmt *statement;
@@ -259,7 +263,8 @@ sr_cell_state sr_results_state(sr_results *results, const char *hash) {
     return sr_results_look_up(results, hash, &state) == SR_OK ? state : SR_CELL_ABSENT;
 }
 
-// ---- writing ---------------------------------------------------------------------------------------
+// ---- writing
+// ---------------------------------------------------------------------------------------
 
 static void bind_number(sqlite3_stmt *statement, int at, double value) {
     if (isfinite(value))
@@ -368,8 +373,7 @@ static sr_status put_machine(sr_results *results, const char *description) {
 
 sr_status sr_results_delete(sr_results *results, const char *hash) {
     sqlite3_stmt *statement;
-    sr_status status =
-        sr_results_prepare(results, "DELETE FROM cells WHERE hash = ?", &statement);
+    sr_status status = sr_results_prepare(results, "DELETE FROM cells WHERE hash = ?", &statement);
     if (status != SR_OK)
         return status;
     bind_text(statement, 1, hash);
@@ -402,8 +406,8 @@ sr_status sr_results_put(sr_results *results, const sr_record *record) {
                             record->curve_gradient_norm);
     if (status == SR_OK)
         status = put_series(results, hash, "INSERT INTO traces VALUES (?, ?, ?, ?, ?)",
-                            record->trace_count, record->trace_energy,
-                            record->trace_gradient_norm, record->trace_displacement);
+                            record->trace_count, record->trace_energy, record->trace_gradient_norm,
+                            record->trace_displacement);
     if (status == SR_OK)
         status = execute(results, "COMMIT", "committing a cell");
     if (status != SR_OK)

@@ -1,13 +1,15 @@
-// Running cells, seen from inside the module: the curve of a training run, judging, measuring. Private.
+// Running cells, seen from inside the module: the curve of a training run, judging, measuring.
+// Private.
 #ifndef SHORTRUN_EXPERIMENT_RUN_H
 #define SHORTRUN_EXPERIMENT_RUN_H
 
 #include "experiment/results.h"
 
-// ---- curves (curve.c) ------------------------------------------------------------------------------
+// ---- curves (curve.c)
+// ------------------------------------------------------------------------------
 
-// One point of a training curve. It stands for `span` iterations that ended with `iteration`, and holds
-// the time that they took.
+// One point of a training curve. It stands for `span` iterations that ended with `iteration`, and
+// holds the time that they took.
 typedef struct sr_curve_point {
     uint64_t iteration, span;
     double gap, gradient_norm; // of the last iteration
@@ -15,7 +17,8 @@ typedef struct sr_curve_point {
     double phases[SR_PHASE_COUNT]; // seconds, summed over threads
 } sr_curve_point;
 
-// A curve grows point by point, in memory and in a file, so that an interrupted run keeps its beginning.
+// A curve grows point by point, in memory and in a file, so that an interrupted run keeps its
+// beginning.
 typedef struct sr_curve {
     int file; // -1: kept in memory only
     size_t count, room;
@@ -25,31 +28,34 @@ typedef struct sr_curve {
     double seconds, phases[SR_PHASE_COUNT]; // the trainer's counters at the last point
 } sr_curve;
 
-// Takes up the curve in the file, if there is one. A file that cannot be written costs the curve of an
-// interrupted run, nothing else.
+// Takes up the curve in the file, if there is one. A file that cannot be written costs the curve of
+// an interrupted run, nothing else.
 sr_status sr_curve_open(sr_curve *curve, const char *path, sr_trainer *trainer,
                         uint64_t iterations);
 void sr_curve_close(sr_curve *curve);
 void sr_curve_each(void *curve, const sr_train_report *report); // an sr_train_each
-// At most SR_CURVE_POINTS points into the record, first and last among them; the mean |gap| of the last
-// tenth as a metric; milliseconds per iteration, whole and by phase (thread time / threads), as timings.
+// At most SR_CURVE_POINTS points into the record, first and last among them; the mean |gap| of the
+// last tenth as a metric; milliseconds per iteration, whole and by phase (thread time / threads),
+// as timings.
 #define SR_CURVE_POINTS 1000
 sr_status sr_curve_record(const sr_curve *curve, unsigned threads, sr_record *record);
 
-// ---- records ---------------------------------------------------------------------------------------
+// ---- records
+// ---------------------------------------------------------------------------------------
 
 #define SR_VALUES_MAX 32 // metrics, and timings, of one cell
 sr_status sr_record_begin(const sr_cell *cell, unsigned threads, sr_record *out);
 void sr_record_add_metric(sr_record *record, const char *name, double value, size_t n);
 void sr_record_add_timing(sr_record *record, const char *name, double value);
 
-// ---- judging (judge.c) -----------------------------------------------------------------------------
+// ---- judging (judge.c)
+// -----------------------------------------------------------------------------
 
-// What images are compared with: the first rows of the training set and their features, kept between
-// cells.
+// What images are compared with: the first rows of the training set and their features, kept
+// between cells.
 typedef struct sr_reference {
     char dataset[256];
-    size_t wanted;             // rows asked for; the set may have fewer
+    size_t wanted; // rows asked for; the set may have fewer
     sr_dataset rows;
     sr_classifier *classifier; // NULL: none for this data set
     float *features;           // (rows.count, features)
@@ -67,7 +73,8 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
 sr_status sr_judge_images(const sr_cell *cell, const sr_run_options *options,
                           const sr_reference *reference, const float *x, sr_record *record);
 
-// ---- measuring (measure.c) -------------------------------------------------------------------------
+// ---- measuring (measure.c)
+// -------------------------------------------------------------------------
 
 // Time of one step of the dynamics on the trained energy, and what follows from it.
 sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team, unsigned threads,
@@ -75,7 +82,8 @@ sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team
 // Multiply-adds of training and of sampling a cell, to weigh cells against each other.
 void sr_cell_work(const sr_cell *cell, double *training, double *sampling);
 
-// ---- sampling and cells (cell.c) -------------------------------------------------------------------
+// ---- sampling and cells (cell.c)
+// -------------------------------------------------------------------
 
 // Data sets and references, kept from cell to cell.
 typedef struct sr_run_cache {
@@ -90,9 +98,9 @@ void sr_run_cache_clear(sr_run_cache *cache);
 // The dynamics that samples for judgement come from.
 sr_dynamics sr_cell_sampler(const sr_cell *cell);
 
-// Trains (or goes on training), samples, judges and times one cell, and writes its files. A diverged cell
-// is SR_OK with the record's state saying so. The record is filled, not stored. monitor's progress runs
-// from 0 to 1.
+// Trains (or goes on training), samples, judges and times one cell, and writes its files. A
+// diverged cell is SR_OK with the record's state saying so. The record is filled, not stored.
+// monitor's progress runs from 0 to 1.
 sr_status sr_cell_run(const sr_cell *cell, sr_results *results, const sr_run_options *options,
                       const sr_monitor *monitor, sr_run_cache *cache, const char *what,
                       sr_record *record);

@@ -1,9 +1,9 @@
-// From an experiment file to its groups: structure, keys and values are checked here, each error naming
-// file and line. The grid that the groups span is in grid.c.
+// From an experiment file to its groups: structure, keys and values are checked here, each error
+// naming file and line. The grid that the groups span is in grid.c.
 //
-// libyaml's document (nodes with line numbers) is read directly. libcyaml, the schema layer above it, was
-// tried first: its version 1.3.1 has no 'scalar or list', which every value here is, reads 0.1abc as the
-// number 0.1, and gives line numbers in log texts only.
+// libyaml's document (nodes with line numbers) is read directly. libcyaml, the schema layer above
+// it, was tried first: its version 1.3.1 has no 'scalar or list', which every value here is, reads
+// 0.1abc as the number 0.1, and gives line numbers in log texts only.
 #include "experiment/keys.h"
 
 #include <ctype.h>
@@ -54,10 +54,11 @@ static const char *scalar(const yaml_node_t *node) {
     return strlen(text) == node->data.scalar.length ? text : NULL;
 }
 
-// ---- mappings --------------------------------------------------------------------------------------
+// ---- mappings
+// --------------------------------------------------------------------------------------
 
-// Calls take(user, key, key's node, value's node) for every pair, refusing keys that are not plain texts
-// and keys that stand twice.
+// Calls take(user, key, key's node, value's node) for every pair, refusing keys that are not plain
+// texts and keys that stand twice.
 typedef sr_status (*take_pair)(reader *r, void *user, const char *key, yaml_node_t *key_node,
                                yaml_node_t *value);
 
@@ -66,8 +67,8 @@ static sr_status each_pair(reader *r, yaml_node_t *map, const char *where, take_
     if (!map || map->type != YAML_MAPPING_NODE)
         return fail_at(r, map, "%s is %s; expected a section of 'key: value' lines", where,
                        kind_of(map));
-    for (yaml_node_pair_t *pair = map->data.mapping.pairs.start;
-         pair < map->data.mapping.pairs.top; pair++) {
+    for (yaml_node_pair_t *pair = map->data.mapping.pairs.start; pair < map->data.mapping.pairs.top;
+         pair++) {
         yaml_node_t *key_node = node_at(r, pair->key), *value = node_at(r, pair->value);
         const char *key = scalar(key_node);
         if (!key)
@@ -90,8 +91,8 @@ static const char *const file_keys[] = {"name", "title", "groups", NULL};
 static const char *const group_keys[] = {"name", "dynamics", "training", NULL};
 static const char *const no_keys[] = {NULL};
 
-static sr_status unknown_key(reader *r, const yaml_node_t *node, const char *key,
-                             const char *where, const char *section, const char *const *extra) {
+static sr_status unknown_key(reader *r, const yaml_node_t *node, const char *key, const char *where,
+                             const char *section, const char *const *extra) {
     const char *names[SR_KEYS_MAX + 8];
     size_t count = 0;
     for (; extra[count]; count++)
@@ -105,13 +106,17 @@ static sr_status unknown_key(reader *r, const yaml_node_t *node, const char *key
         sr_text_append(&allowed, "%s%s", i ? ", " : "", names[i]);
     const char *near = sr_nearest(key, names, count);
     const sr_key *elsewhere = sr_key_find(NULL, key);
-    if (near)
+    if (elsewhere && strcmp(elsewhere->name, key) != 0) { // K, sigma: short names of filters
+        near = elsewhere->name;
+        elsewhere = NULL;
+    }
+    if (elsewhere)
+        fail_at(r, node, "key '%s' does not belong in %s but in %s%s. Allowed here: %s", key, where,
+                *elsewhere->section ? "the group's section " : "the group itself",
+                elsewhere->section, sr_text_string(&allowed));
+    else if (near)
         fail_at(r, node, "unknown key '%.80s' in %s, did you mean %s? Allowed here: %s", key, where,
                 near, sr_text_string(&allowed));
-    else if (elsewhere)
-        fail_at(r, node, "key '%s' does not belong in %s but %s%s. Allowed here: %s", key, where,
-                *elsewhere->section ? "in the group's section " : "in the group itself",
-                elsewhere->section, sr_text_string(&allowed));
     else
         fail_at(r, node, "unknown key '%.80s' in %s. Allowed here: %s", key, where,
                 sr_text_string(&allowed));
@@ -133,7 +138,8 @@ static sr_status take_name(reader *r, yaml_node_t *node, char out[64]) {
     return SR_OK;
 }
 
-// ---- values ----------------------------------------------------------------------------------------
+// ---- values
+// ----------------------------------------------------------------------------------------
 
 static sr_status take_value(reader *r, const sr_key *key, const yaml_node_t *node,
                             sr_key_list *list) {
@@ -174,7 +180,8 @@ static sr_status take_list(reader *r, const sr_key *key, const yaml_node_t *node
     return status;
 }
 
-// ---- groups ----------------------------------------------------------------------------------------
+// ---- groups
+// ----------------------------------------------------------------------------------------
 
 static sr_status take_setting(reader *r, sr_group *group, const char *section, const char *key,
                               yaml_node_t *key_node, yaml_node_t *value, const char *where,
@@ -267,7 +274,8 @@ static sr_status take_file_pair(reader *r, void *user, const char *key, yaml_nod
     return SR_OK;
 }
 
-// ---- the file --------------------------------------------------------------------------------------
+// ---- the file
+// --------------------------------------------------------------------------------------
 
 static sr_status fail_yaml(reader *r, const yaml_parser_t *parser, const char *bytes) {
     size_t line = parser->problem_mark.line + 1;

@@ -10,6 +10,7 @@
 #include "math_impl.h"
 
 #include "activation_impl.h"
+#include "conv_thin_impl.h"
 #include "elementwise_impl.h"
 #include "random_impl.h"
 
@@ -23,5 +24,6 @@ void V_NAME(sr_kernels_fill)(sr_kernels *table) {
         .update = V_NAME(sr_update),
         .adam = V_NAME(sr_adam),
         .sum_squares = V_NAME(sr_sum_squares),
+        .conv_backward_data_thin = V_NAME(sr_conv_backward_data_thin),
     };
 }

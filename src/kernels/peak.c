@@ -2,7 +2,7 @@
 // the best of several short runs counts.
 #include "kernels_table.h"
 
-#include <omp.h>
+#include <math.h>
 #include <pthread.h>
 
 #define PEAK_RUNS 5
@@ -33,35 +33,44 @@ static peak_run peak_kernel(void) {
     return sr_peak_run_scalar;
 }
 
-// Operations per second of `threads` threads, each with `rounds` rounds.
-static double measure_once(peak_run run, unsigned threads, size_t rounds, double *seconds) {
-    double operations = 0;
-    double start = sr_seconds();
-#pragma omp parallel num_threads(threads) reduction(+ : operations)
+// Rounds that one thread does in about PEAK_SECONDS: doubled until the clock sees them well.
+static size_t calibrate(peak_run run) {
+    size_t rounds = 1000;
+    for (;;) {
+        float sink;
+        double start = sr_seconds();
+        run(rounds, &sink);
+        double seconds = sr_seconds() - start;
+        if (seconds >= PEAK_SECONDS / 4)
+            return (size_t)((double)rounds * PEAK_SECONDS / seconds) + 1;
+        rounds *= 2;
+    }
+}
+
+// Operations per second of `threads` threads, from the first start to the last end; the barrier
+// keeps the making of the threads out.
+static double measure_once(peak_run run, unsigned threads, size_t rounds) {
+    double operations = 0, start = INFINITY, end = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : operations) reduction(min : start)         \
+    reduction(max : end)
     {
         float sink;
-        operations += run(rounds, &sink);
+#pragma omp barrier
+        start = sr_seconds();
+        operations = run(rounds, &sink);
+        end = sr_seconds();
         volatile float keep = sink;
         (void)keep;
     }
-    *seconds = sr_seconds() - start;
-    return operations / *seconds;
+    return operations / (end - start);
 }
 
 static double measure(unsigned threads) {
     peak_run run = peak_kernel();
-    // How many rounds fill a run: double until the clock sees it, which also starts the threads.
-    size_t rounds = 1000;
-    double seconds = 0, best = 0;
-    for (;;) {
-        measure_once(run, threads, rounds, &seconds);
-        if (seconds >= PEAK_SECONDS / 4 || rounds > ((size_t)1 << 40))
-            break;
-        rounds *= 2;
-    }
-    rounds = (size_t)((double)rounds * PEAK_SECONDS / seconds) + 1;
+    size_t rounds = calibrate(run);
+    double best = 0;
     for (int i = 0; i < PEAK_RUNS; i++) {
-        double rate = measure_once(run, threads, rounds, &seconds);
+        double rate = measure_once(run, threads, rounds);
         best = rate > best ? rate : best;
     }
     return 1e-9 * best;

@@ -13,7 +13,7 @@
 
 void sr_classifier_options_default(sr_classifier_options *options) {
     *options = (sr_classifier_options){
-        .nf = 16, .features = 64, .epochs = 8, .batch = 128, .rate = 2e-3, .seed = 1};
+        .nf = 16, .features = 64, .epochs = 10, .batch = 128, .rate = 2e-3, .seed = 1};
 }
 
 double sr_cross_entropy(size_t n, size_t classes, const float *logits, const uint8_t *labels,

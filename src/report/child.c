@@ -1,5 +1,5 @@
-// Running another program without a shell: arguments are passed as they are, its standard error is read
-// back. Used for gnuplot.
+// Running another program without a shell: arguments are passed as they are, its standard error is
+// read back. Used for gnuplot.
 #include "report/report_internal.h"
 
 #include <errno.h>
@@ -30,7 +30,8 @@ static sr_status spawn(const char *folder, const char *const *args, int errors_f
     return SR_OK;
 }
 
-// Reads to the end, so that the child never blocks on a full pipe; keeps the first ERRORS_MAX bytes.
+// Reads to the end, so that the child never blocks on a full pipe; keeps the first ERRORS_MAX
+// bytes.
 static void drain(int fd, sr_text *errors) {
     char bytes[1024];
     for (;;) {
@@ -44,8 +45,8 @@ static void drain(int fd, sr_text *errors) {
     }
 }
 
-sr_status sr_child_run(const char *folder, const char *const *args, sr_text *errors, int *exit_status,
-                       bool *missing) {
+sr_status sr_child_run(const char *folder, const char *const *args, sr_text *errors,
+                       int *exit_status, bool *missing) {
     int ends[2], code = 0, wait_status = 0;
     pid_t child = 0;
     *missing = false;

@@ -1,5 +1,6 @@
-// The CSV forms of the tables: the long form, one line a cell and quantity, and the pivot, one line a row
-// of the tables and quantity. Both have one header line and load with pandas.read_csv as they are.
+// The CSV forms of the tables: the long form, one line a cell and quantity, and the pivot, one line
+// a row of the tables and quantity. Both have one header line and load with pandas.read_csv as they
+// are.
 #include "report/report_internal.h"
 
 #include <inttypes.h>
@@ -74,9 +75,7 @@ void sr_csv_long(const sr_sections *sections, bool timing, const char *name, sr_
         const char *names[NAMES_MAX];
         size_t count = collect_names(section, timing, name, names);
         if (count == 0) { // nothing but diverged cells: they are still named
-            names[count++] = name     ? name
-                             : timing ? "iteration_ms"
-                                      : sr_section_leading(section);
+            names[count++] = name ? name : timing ? "iteration_ms" : sr_section_leading(section);
         }
         for (size_t r = 0; r < section->count; r++) {
             for (size_t v = 0; v < count; v++)

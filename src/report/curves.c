@@ -1,5 +1,6 @@
 // Figures of curves: the energy gap over training, one thin line a seed, and the energy along the
-// trajectory of the samples, means over seeds. One panel a K, colours by row as in the other figures.
+// trajectory of the samples, means over seeds. One panel a K, colours by row as in the other
+// figures.
 #include "report/figure_layout.h"
 
 #include <math.h>
@@ -9,23 +10,26 @@
 
 #define CURVE_POINTS 300 // of a training curve that are plotted
 #define ROWS_MAX 48      // lines in the legend
-#define KEPT_SHARE 0.99  // of the gap's values lie below the upper end of its axis, and above the lower
+#define KEPT_SHARE                                                                                 \
+    0.99 // of the gap's values lie below the upper end of its axis, and above the lower
 
-// ---- the range of the gap --------------------------------------------------------------------------
+// ---- the range of the gap
+// --------------------------------------------------------------------------
 
 static int compare_doubles(const void *left, const void *right) {
     double a = *(const double *)left, b = *(const double *)right;
     return a < b ? -1 : a > b;
 }
 
-// Quantiles over the curves of cells that did not diverge (of all, where all did): a diverging gap runs to
-// thousands and would flatten all else.
+// Quantiles over the curves of cells that did not diverge (of all, where all did): a diverging gap
+// runs to thousands and would flatten all else.
 static bool gap_range(const sr_section *section, double *low, double *high, bool *cut) {
     size_t total = 0, count = 0;
     bool any_done = false;
     for (size_t i = 0; i < section->count; i++) {
         total += section->records[i]->curve_count;
-        any_done |= section->records[i]->state == SR_CELL_DONE && section->records[i]->curve_count > 0;
+        any_done |=
+            section->records[i]->state == SR_CELL_DONE && section->records[i]->curve_count > 0;
     }
     double *values = total ? sr_alloc(total, sizeof *values) : NULL;
     if (!values)
@@ -58,7 +62,8 @@ static bool gap_range(const sr_section *section, double *low, double *high, bool
     return true;
 }
 
-// ---- the gap ---------------------------------------------------------------------------------------
+// ---- the gap
+// ---------------------------------------------------------------------------------------
 
 static void print_gap_block(const sr_record *record, size_t block, sr_text *data) {
     char label[512];
@@ -68,7 +73,8 @@ static void print_gap_block(const sr_record *record, size_t block, sr_text *data
     sr_text_append(data, "%s# block %zu: %s\n# iteration gap\n", block ? "\n\n" : "", block, label);
     size_t count = record->curve_count, shown = count < CURVE_POINTS ? count : CURVE_POINTS;
     for (size_t i = 0; i < shown; i++) {
-        size_t at = shown > 1 ? i * (count - 1) / (shown - 1) : count - 1; // first and last are kept
+        size_t at =
+            shown > 1 ? i * (count - 1) / (shown - 1) : count - 1; // first and last are kept
         sr_text_append(data, "%g %.6g\n", record->curve_iteration[at], record->curve_gap[at]);
     }
     if (shown == 0)
@@ -80,24 +86,27 @@ static void print_end_cross(const sr_record *record, double low, double high, co
     size_t count = record->curve_count;
     double y = record->curve_gap[count - 1], margin = 0.03 * (high - low);
     y = isnan(y) ? low + margin : fmin(fmax(y, low + margin), high - margin);
-    sr_text_append(script,
-                   "set label '×' at first %g, first %.6g center front font ',13' textcolor rgb '%s'\n",
-                   record->curve_iteration[count - 1], y, colour);
+    sr_text_append(
+        script,
+        "set label '×' at first %g, first %.6g center front font ',13' textcolor rgb '%s'\n",
+        record->curve_iteration[count - 1], y, colour);
 }
 
 static void print_gap_panel(const sr_section *section, const sr_figure *figure, size_t column,
                             const double range[2], const sr_legend_entry *legend, sr_text *script) {
-    sr_text_append(script,
-                   "set yrange [%.6g:%.6g]\nset xrange [0:*]\nset xlabel 'iteration' offset 0,0.4\n"
-                   "set ylabel 'E(data) − E(samples)' offset 0.5,0\n"
-                   "set arrow from graph 0, first 0 to graph 1, first 0 nohead linecolor rgb '#888888' "
-                   "linewidth 0.8\n",
-                   range[0], range[1]);
+    sr_text_append(
+        script,
+        "set yrange [%.6g:%.6g]\nset xrange [0:*]\nset xlabel 'iteration' offset 0,0.4\n"
+        "set ylabel 'E(data) − E(samples)' offset 0.5,0\n"
+        "set arrow from graph 0, first 0 to graph 1, first 0 nohead linecolor rgb '#888888' "
+        "linewidth 0.8\n",
+        range[0], range[1]);
     for (size_t i = 0; i < section->count; i++) {
         const sr_record *record = section->records[i];
-        if (section->column[i] == column && record->state == SR_CELL_DIVERGED && record->curve_count > 0)
-            print_end_cross(record, range[0], range[1], legend[section->row[i] % ROWS_MAX].style.colour,
-                            script);
+        if (section->column[i] == column && record->state == SR_CELL_DIVERGED &&
+            record->curve_count > 0)
+            print_end_cross(record, range[0], range[1],
+                            legend[section->row[i] % ROWS_MAX].style.colour, script);
     }
     size_t lines = 0;
     for (size_t i = 0; i < section->count; i++) {
@@ -106,8 +115,7 @@ static void print_gap_panel(const sr_section *section, const sr_figure *figure, 
         const sr_legend_entry *entry = &legend[section->row[i] % ROWS_MAX];
         sr_text_append(script, "%s'%s.dat' index %zu using 1:2 with lines ",
                        lines++ ? ", \\\n    " : "plot ", figure->name, i);
-        sr_layout_style(script, entry->style);
-        sr_text_append(script, " linewidth 1.1");
+        sr_layout_style(script, entry->style, 1, false);
     }
     sr_text_append(script, lines ? "\n" : "plot NaN\n");
 }
@@ -155,14 +163,16 @@ static sr_status gap_figure(const sr_sections *sections, size_t index, sr_figure
     sr_layout_end(&script, &layout, entries, legend, false);
     sr_script_end(&script);
     figure->width = layout.width;
-    snprintf(figure->caption, sizeof figure->caption,
-             "Energy gap, mean E(data) − mean E(samples), against the training iteration; one line a "
-             "seed.%s%s",
-             diverged ? " A cross: training stopped there, diverged." : "",
-             cut ? " The vertical axis is cut where few points lie." : "");
-    snprintf(figure->alt, sizeof figure->alt,
-             "Line plots of the energy gap against the training iteration on %.120s, one panel a K.",
-             section->title);
+    snprintf(
+        figure->caption, sizeof figure->caption,
+        "Energy gap, mean E(data) − mean E(samples), against the training iteration; one line a "
+        "seed.%s%s",
+        diverged ? " A cross: training stopped there, diverged." : "",
+        cut ? " The vertical axis is cut where few points lie." : "");
+    snprintf(
+        figure->alt, sizeof figure->alt,
+        "Line plots of the energy gap against the training iteration on %.120s, one panel a K.",
+        section->title);
     status = sr_figure_write(figures, figure, ".dat", &data);
     if (!status)
         status = sr_figure_write(figures, figure, ".gp", &script);
@@ -173,15 +183,17 @@ done:
     return status;
 }
 
-// ---- the trajectory --------------------------------------------------------------------------------
+// ---- the trajectory
+// --------------------------------------------------------------------------------
 
 static bool in_entry(const sr_section *section, size_t i, size_t row, size_t column) {
     const sr_record *record = section->records[i];
-    return section->row[i] == row && section->column[i] == column && record->state == SR_CELL_DONE &&
-           record->trace_count > 0;
+    return section->row[i] == row && section->column[i] == column &&
+           record->state == SR_CELL_DONE && record->trace_count > 0;
 }
 
-// Mean over seeds of E(x_k) - E(x_0): an energy is known up to a constant only. False without traces.
+// Mean over seeds of E(x_k) - E(x_0): an energy is known up to a constant only. False without
+// traces.
 static bool print_trace_block(const sr_section *section, size_t row, size_t column, size_t block,
                               sr_text *data) {
     size_t length = 0, seeds = 0;
@@ -194,8 +206,8 @@ static bool print_trace_block(const sr_section *section, size_t row, size_t colu
     }
     if (seeds == 0)
         return false;
-    sr_text_append(data, "%s# block %zu: K=%zu row %zu, %zu seeds\n# step energy\n", block ? "\n\n" : "",
-                   block, section->steps[column], row, seeds);
+    sr_text_append(data, "%s# block %zu: K=%zu row %zu, %zu seeds\n# step energy\n",
+                   block ? "\n\n" : "", block, section->steps[column], row, seeds);
     for (size_t k = 0; k < length; k++) {
         double sum = 0;
         for (size_t i = 0; i < section->count; i++) {
@@ -218,7 +230,7 @@ static void print_trace_panel(const sr_section *section, const sr_figure *figure
             continue;
         sr_text_append(script, "%s'%s.dat' index %zu using 1:2 with lines ",
                        lines++ ? ", \\\n    " : "plot ", figure->name, (*block)++);
-        sr_layout_style(script, legend[r % ROWS_MAX].style);
+        sr_layout_style(script, legend[r % ROWS_MAX].style, 1.8, false);
     }
     if (lines == 0) // nothing but the frame, and a word that says why
         sr_text_append(script, "set label 'every cell diverged' at graph 0.5, graph 0.5 center\n"
@@ -260,7 +272,8 @@ static sr_status trace_figure(const sr_sections *sections, size_t index, sr_figu
     sr_script_end(&script);
     figure->width = layout.width;
     snprintf(figure->caption, sizeof figure->caption,
-             "Mean energy of the sampled chains along their K steps, relative to their start; means over "
+             "Mean energy of the sampled chains along their K steps, relative to their start; "
+             "means over "
              "seeds. Vertical axes differ.");
     snprintf(figure->alt, sizeof figure->alt,
              "Line plots of the energy against the step on %.120s, one panel a K.", section->title);

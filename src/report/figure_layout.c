@@ -1,5 +1,5 @@
-// Layout of figures: panels in a grid with the same margins, one legend in a strip of its own, so that it
-// never covers data. Only gnuplot commands are written here; nothing is drawn.
+// Layout of figures: panels in a grid with the same margins, one legend in a strip of its own, so
+// that it never covers data. Only gnuplot commands are written here; nothing is drawn.
 #include "report/figure_layout.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@
 #define RIGHT 18
 #define TOP 30
 #define BOTTOM 54
-#define LEGEND_LINE 22 // height of a line of the legend
+#define LEGEND_LINE 22       // height of a line of the legend
 #define LEGEND_CHARACTER 7.2 // mean width of a character
 #define LEGEND_SAMPLE 62     // the line's sample and the gap behind an entry
 
@@ -53,19 +53,22 @@ void sr_layout_panel(sr_text *script, const sr_layout *layout, size_t i, const c
                    "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
                    (left + LEFT) / w, (left + (double)layout->panel_width - RIGHT) / w,
                    1 - (top + TOP) / h, 1 - (top + (double)layout->panel_height - BOTTOM) / h);
-    sr_text_append(script, "unset logscale\nunset arrow\nset autoscale\nset xtics auto\nset ytics auto\n"
-                           "unset key\nunset mxtics\nunset mytics\nset format '%%g'\nset title ");
+    sr_text_append(script,
+                   "unset logscale\nunset arrow\nset autoscale\nset xtics auto\nset ytics auto\n"
+                   "unset key\nunset mxtics\nunset mytics\nset format '%%g'\nset title ");
     if (i > 0)
         sr_text_append(script, "'' offset 0,-0.4\nunset label\nset title ");
     sr_script_quote(script, title);
     sr_text_append(script, " offset 0,-0.4 font ',10' textcolor rgb '#333333'\n");
 }
 
-void sr_layout_style(sr_text *script, sr_line_style style) {
-    static const int points[] = {7, 5, 9, 13, 11, 6, 4, 8};
+void sr_layout_style(sr_text *script, sr_line_style style, double width, bool points) {
+    static const int markers[] = {7, 5, 9, 13, 11, 6, 4, 8};
     static const char *const dashes[] = {"1", "'-'", "'.'", "'-.'", "'_'", "'_.'"};
-    sr_text_append(script, "linecolor rgb '%s' dashtype %s linewidth 1.8 pointtype %d pointsize 0.9",
-                   style.colour, dashes[style.variant % 6], points[style.variant % 8]);
+    sr_text_append(script, "linecolor rgb '%s' dashtype %s linewidth %g", style.colour,
+                   dashes[style.variant % 6], width);
+    if (points)
+        sr_text_append(script, " pointtype %d pointsize 0.9", markers[style.variant % 8]);
 }
 
 void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
@@ -73,20 +76,21 @@ void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
     if (entries > 0) {
         size_t columns = legend_columns(layout->width - 40, entries, legend);
         double top = (double)layout->legend_height / (double)layout->height;
-        sr_text_append(script,
-                       "# the legend: a plot without data in the strip below the panels\n"
-                       "unset title\nunset xlabel\nunset ylabel\nunset border\nunset tics\nunset grid\n"
-                       "unset logscale\nunset label\nunset arrow\n"
-                       "set lmargin at screen 0.01\nset rmargin at screen 0.99\n"
-                       "set tmargin at screen %.5f\nset bmargin at screen 0.0\n"
-                       "set xrange [0:1]\nset yrange [0:1]\n"
-                       "set key inside center center horizontal Left reverse maxcols %zu "
-                       "samplen 3 width 1 textcolor rgb '#222222'\nplot ",
-                       top, columns);
+        sr_text_append(
+            script,
+            "# the legend: a plot without data in the strip below the panels\n"
+            "unset title\nunset xlabel\nunset ylabel\nunset border\nunset tics\nunset grid\n"
+            "unset logscale\nunset label\nunset arrow\n"
+            "set lmargin at screen 0.01\nset rmargin at screen 0.99\n"
+            "set tmargin at screen %.5f\nset bmargin at screen 0.0\n"
+            "set xrange [0:1]\nset yrange [0:1]\n"
+            "set key inside center center horizontal Left reverse maxcols %zu "
+            "samplen 3 width 1 textcolor rgb '#222222'\nplot ",
+            top, columns);
         for (size_t i = 0; i < entries; i++) {
             sr_text_append(script, "%sNaN with %s ", i ? ", \\\n    " : "",
                            points ? "linespoints" : "lines");
-            sr_layout_style(script, legend[i].style);
+            sr_layout_style(script, legend[i].style, 1.8, points);
             sr_text_append(script, " title ");
             sr_script_quote(script, legend[i].label);
         }

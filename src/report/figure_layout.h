@@ -1,12 +1,12 @@
-// Layout of a figure with one or more panels and a legend below them, shared by figures.c and curves.c. All
-// lengths are CSS pixels; the PNG has twice as many.
+// Layout of a figure with one or more panels and a legend below them, shared by figures.c and
+// curves.c. All lengths are CSS pixels; the PNG has twice as many.
 #ifndef SHORTRUN_REPORT_FIGURE_LAYOUT_H
 #define SHORTRUN_REPORT_FIGURE_LAYOUT_H
 
 #include "report/report_internal.h"
 
 typedef struct sr_layout {
-    size_t panels, columns, rows;    // grid of panels
+    size_t panels, columns, rows;     // grid of panels
     size_t panel_width, panel_height; // with its labels and tics
     size_t legend_height, title_height;
     size_t width, height; // of the figure
@@ -32,8 +32,9 @@ void sr_layout_panel(sr_text *script, const sr_layout *layout, size_t i, const c
 void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
                    const sr_legend_entry *legend, bool points);
 // "linecolor rgb '#0072B2' dashtype 1 linewidth 1.8 pointtype 7 pointsize 0.9"
-void sr_layout_style(sr_text *script, sr_line_style style);
-// Words and style of a row: colour by sigma, the same in every figure; dash and marker by what else differs.
+void sr_layout_style(sr_text *script, sr_line_style style, double width, bool points);
+// Words and style of a row: colour by sigma, the same in every figure; dash and marker by what else
+// differs.
 void sr_layout_row(const sr_sections *sections, const sr_section *section, size_t row,
                    sr_legend_entry *entry);
 

@@ -1,5 +1,5 @@
-// Figures of scores and times: against K with one line a row of the tables, and against the noise with one
-// line a K. Means over seeds, bars of one standard deviation.
+// Figures of scores and times: against K with one line a row of the tables, and against the noise
+// with one line a K. Means over seeds, bars of one standard deviation.
 #include "report/figure_layout.h"
 
 #include <math.h>
@@ -8,35 +8,38 @@
 
 #define SERIES_MAX 48 // lines in one figure; more could not be told apart
 
-typedef struct series {
-    size_t row, column; // what belongs to it (one of them is the axis)
-    char words[256];    // of the settings that make it a line of its own
-} series;
+// The settings that make a line across values of sigma, in words; base: without where noise is
+// added.
+typedef struct noise_series {
+    char words[256], base[256];
+} noise_series;
 
-typedef struct panel {
+typedef struct score_panel {
     sr_quantity quantity;
     char title[160], y_label[160];
     bool logarithmic, from_zero;
-} panel;
+    double largest, upper; // of the means and their bars; end of the axis, 0: gnuplot's choice
+} score_panel;
 
 // Everything the writers of one figure share.
-typedef struct plot {
+typedef struct score_plot {
     const sr_sections *sections;
     const sr_section *section;
     sr_figure *figure;
     size_t panels;
-    panel panel[2];
+    score_panel panel[2];
     size_t count; // lines
     sr_legend_entry legend[SERIES_MAX];
     sr_text data, script;
-    size_t block;     // number of the next block of the data file
+    size_t block;      // number of the next block of the data file
     bool all_diverged; // some entry has no value because every seed diverged
-} plot;
+} score_plot;
 
-// ---- ranges ----------------------------------------------------------------------------------------
+// ---- ranges
+// ----------------------------------------------------------------------------------------
 
 // A logarithmic axis where values span more than a factor of 20 (and are positive), else from zero.
-static void choose_scale(const sr_section *section, panel *panel) {
+static void choose_scale(const sr_section *section, score_panel *panel) {
     double low = INFINITY, high = -INFINITY;
     for (size_t r = 0; r < section->rows; r++) {
         for (size_t c = 0; c < section->columns; c++) {
@@ -49,65 +52,72 @@ static void choose_scale(const sr_section *section, panel *panel) {
     }
     panel->logarithmic = low > 0 && high / low > 20;
     panel->from_zero = low >= 0 && !panel->logarithmic;
+    panel->largest = high;
 }
 
-static void print_y_axis(const panel *panel, sr_text *script) {
+static void print_y_axis(const score_panel *panel, sr_text *script) {
     sr_text_append(script, "set ylabel ");
     sr_script_quote(script, panel->y_label);
     sr_text_append(script, " offset 0.5,0\n");
     if (panel->logarithmic)
         sr_text_append(script, "set logscale y\n");
-    if (panel->from_zero)
+    if (panel->from_zero && panel->upper > 0)
+        sr_text_append(script, "set yrange [0:%.4g]\n", panel->upper);
+    else if (panel->from_zero)
         sr_text_append(script, "set yrange [0:*]\n");
 }
 
 // K on a logarithmic axis, with a tic at each K there is.
 static void print_steps_axis(const sr_section *section, sr_text *script) {
-    sr_text_append(script, "set xlabel 'steps K' offset 0,0.4\nset logscale x\nset xrange [%g:%g]\n",
-                   (double)section->steps[0] / 1.25,
-                   (double)section->steps[section->columns - 1] * 1.25);
+    sr_text_append(
+        script, "set xlabel 'steps K' offset 0,0.4\nset logscale x\nset xrange [%g:%g]\n",
+        (double)section->steps[0] / 1.25, (double)section->steps[section->columns - 1] * 1.25);
     sr_text_append(script, "set xtics (");
     for (size_t c = 0; c < section->columns; c++)
         sr_text_append(script, "%s%zu", c ? ", " : "", section->steps[c]);
     sr_text_append(script, ")\n");
 }
 
-// ---- one line --------------------------------------------------------------------------------------
+// ---- one line
+// --------------------------------------------------------------------------------------
 
-static void print_point(plot *plot, double x, const sr_stat *stat) {
+static void print_point(score_plot *plot, double x, const sr_stat *stat) {
     if (stat->cells == 0)
         return;
     if (stat->n > 0)
-        sr_text_append(&plot->data, "%g %.8g %.8g %zu %zu\n", x, stat->mean, stat->deviation, stat->n,
-                       stat->diverged);
+        sr_text_append(&plot->data, "%g %.8g %.8g %zu %zu\n", x, stat->mean, stat->deviation,
+                       stat->n, stat->diverged);
     else
         sr_text_append(&plot->data, "%g NaN NaN 0 %zu\n", x, stat->diverged);
 }
 
 // A cross near the upper edge where nothing is left to plot.
-static void print_cross(plot *plot, double x, size_t line, const char *colour) {
+static void print_cross(score_plot *plot, double x, size_t line, const char *colour) {
     plot->all_diverged = true;
-    sr_text_append(&plot->script,
-                   "set label '×' at first %g, graph %.3f center front font ',13' textcolor rgb '%s'\n",
-                   x, 0.965 - 0.05 * (double)(line % 8), colour);
+    sr_text_append(
+        &plot->script,
+        "set label '×' at first %g, graph %.3f center front font ',13' textcolor rgb '%s'\n", x,
+        0.965 - 0.05 * (double)(line % 8), colour);
 }
 
-static void begin_block(plot *plot, const char *panel_title, size_t line) {
+static void begin_block(score_plot *plot, const char *panel_title, size_t line) {
     sr_text_append(&plot->data, "%s# block %zu: %s; %s\n# x mean deviation seeds diverged\n",
                    plot->block ? "\n\n" : "", plot->block, panel_title, plot->legend[line].label);
     plot->block++;
 }
 
 // `x_shift`: the x that is plotted, so that bars of neighbouring lines do not hide each other.
-static void print_clause(plot *plot, size_t block, size_t line, const char *x_shift) {
+static void print_clause(score_plot *plot, size_t block, size_t line, const char *x_shift) {
     sr_text_append(&plot->script, "%s'%s.dat' index %zu using (%s):2:3 with yerrorlines ",
                    line ? ", \\\n    " : "plot ", plot->figure->name, block, x_shift);
-    sr_layout_style(&plot->script, plot->legend[line].style);
+    sr_layout_style(&plot->script, plot->legend[line].style, 1.8, true);
 }
 
-// ---- against K -------------------------------------------------------------------------------------
+// ---- against K
+// -------------------------------------------------------------------------------------
 
-// Rank of a row among the rows of the same sigma: they share a colour and differ in dash and marker.
+// Rank of a row among the rows of the same sigma: they share a colour and differ in dash and
+// marker.
 static sr_line_style row_style(const sr_sections *sections, const sr_section *section, size_t row) {
     double sigma = section->row_cells[row]->cell.train.dynamics.noise;
     size_t variant = 0;
@@ -125,7 +135,7 @@ void sr_layout_row(const sr_sections *sections, const sr_section *section, size_
     entry->style = row_style(sections, section, row);
 }
 
-static void print_steps_panel(plot *plot, const panel *panel) {
+static void print_steps_panel(score_plot *plot, const score_panel *panel) {
     const sr_section *section = plot->section;
     size_t first = plot->block;
     for (size_t line = 0; line < plot->count; line++) {
@@ -140,13 +150,15 @@ static void print_steps_panel(plot *plot, const panel *panel) {
     for (size_t line = 0; line < plot->count; line++) {
         char shift[48];
         snprintf(shift, sizeof shift, "$1 * %.4f",
-                 1 + 0.012 * ((double)line - (double)(plot->count - 1) / 2));
+                 1 + fmin(0.012, 0.12 / (double)plot->count) *
+                         ((double)line - (double)(plot->count - 1) / 2));
         print_clause(plot, first + line, line, shift);
     }
     sr_text_append(&plot->script, "\n");
 }
 
-// ---- against the noise -----------------------------------------------------------------------------
+// ---- against the noise
+// -----------------------------------------------------------------------------
 
 static size_t section_sigmas(const sr_section *section, double *sigma) {
     size_t count = 0;
@@ -158,34 +170,45 @@ static size_t section_sigmas(const sr_section *section, double *sigma) {
     return count;
 }
 
-// Distinct settings besides K, sigma and (where it is matched) the data noise that follows sigma.
-static size_t collect_series(const sr_section *section, series *list) {
+static void row_words(const sr_section *section, size_t row, sr_words which, char out[256]) {
+    sr_text words = {0};
+    sr_setting_words(section, &section->row_cells[row]->cell, which, &words);
+    snprintf(out, 256, "%s", sr_text_string(&words));
+    sr_text_clear(&words);
+}
+
+// A noise-free row stands at the start of every line that differs from it only in where noise is
+// added.
+static bool row_in_series(const sr_section *section, size_t row, const noise_series *series) {
+    char words[256], base[256];
+    row_words(section, row, SR_WORDS_ACROSS_NOISE, words);
+    row_words(section, row, SR_WORDS_WITHOUT_NOISE_LAST, base);
+    if (section->row_cells[row]->cell.train.dynamics.noise == 0)
+        return strcmp(series->base, base) == 0;
+    return strcmp(series->words, words) == 0;
+}
+
+// Distinct settings besides K and what follows from sigma: rows with noise first, since they say
+// where it is added.
+static size_t collect_series(const sr_section *section, noise_series *list) {
     size_t count = 0;
-    for (size_t r = 0; r < section->rows; r++) {
-        sr_text words = {0};
-        sr_setting_words(section, &section->row_cells[r]->cell, true, &words);
-        size_t at = 0;
-        while (at < count && strcmp(list[at].words, sr_text_string(&words)) != 0)
+    for (size_t i = 0; i < 2 * section->rows; i++) {
+        size_t r = i % section->rows, at = 0;
+        bool noisy = section->row_cells[r]->cell.train.dynamics.noise > 0;
+        if (noisy != (i < section->rows))
+            continue;
+        while (at < count && !row_in_series(section, r, &list[at]))
             at++;
-        if (at == count && count < SERIES_MAX) {
-            list[count].row = r;
-            snprintf(list[count++].words, sizeof list->words, "%s", sr_text_string(&words));
-        }
-        sr_text_clear(&words);
+        if (at < count || count == SERIES_MAX)
+            continue;
+        row_words(section, r, SR_WORDS_ACROSS_NOISE, list[count].words);
+        row_words(section, r, SR_WORDS_WITHOUT_NOISE_LAST, list[count++].base);
     }
     return count;
 }
 
-static bool row_in_series(const sr_section *section, size_t row, const series *series) {
-    sr_text words = {0};
-    sr_setting_words(section, &section->row_cells[row]->cell, true, &words);
-    bool same = strcmp(series->words, sr_text_string(&words)) == 0;
-    sr_text_clear(&words);
-    return same;
-}
-
-static void print_noise_line(plot *plot, const panel *panel, const series *series, size_t column,
-                             const double *sigma, size_t sigmas, size_t line) {
+static void print_noise_line(score_plot *plot, const score_panel *panel, const noise_series *series,
+                             size_t column, const double *sigma, size_t sigmas, size_t line) {
     const sr_section *section = plot->section;
     begin_block(plot, panel->title, line);
     for (size_t r = 0; r < section->rows; r++) {
@@ -202,8 +225,9 @@ static void print_noise_line(plot *plot, const panel *panel, const series *serie
 }
 
 static void print_noise_axis(const double *sigma, size_t sigmas, sr_text *script) {
-    sr_text_append(script, "set xlabel 'noise scale σ (evenly spaced, not to scale)' offset 0,0.4\n"
-                           "set xrange [-0.3:%.1f]\nset xtics (",
+    sr_text_append(script,
+                   "set xlabel 'noise scale σ (evenly spaced, not to scale)' offset 0,0.4\n"
+                   "set xrange [-0.3:%.1f]\nset xtics (",
                    (double)sigmas - 0.7);
     for (size_t i = 0; i < sigmas; i++) {
         char text[32];
@@ -213,21 +237,24 @@ static void print_noise_axis(const double *sigma, size_t sigmas, sr_text *script
     sr_text_append(script, ")\n");
 }
 
-static sr_status print_noise_figure(plot *plot, const sr_layout *layout, const series *list,
-                                    size_t list_count, const double *sigma, size_t sigmas) {
+static sr_status print_noise_figure(score_plot *plot, const sr_layout *layout,
+                                    const noise_series *list, size_t list_count,
+                                    const double *sigma, size_t sigmas) {
     size_t columns = plot->section->columns;
     for (size_t p = 0; p < plot->panels; p++) {
-        const panel *panel = &plot->panel[p];
+        const score_panel *panel = &plot->panel[p];
         sr_layout_panel(&plot->script, layout, p, plot->panels > 1 ? panel->title : "");
         print_y_axis(panel, &plot->script);
         print_noise_axis(sigma, sigmas, &plot->script);
         size_t first = plot->block;
         for (size_t line = 0; line < plot->count; line++)
-            print_noise_line(plot, panel, &list[line / columns], line % columns, sigma, sigmas, line);
+            print_noise_line(plot, panel, &list[line / columns], line % columns, sigma, sigmas,
+                             line);
         for (size_t line = 0; line < plot->count; line++) {
             char shift[48];
             snprintf(shift, sizeof shift, "$1 + %.4f",
-                     0.03 * ((double)line - (double)(plot->count - 1) / 2));
+                     fmin(0.03, 0.3 / (double)plot->count) *
+                         ((double)line - (double)(plot->count - 1) / 2));
             print_clause(plot, first + line, line, shift);
         }
         sr_text_append(&plot->script, "\n");
@@ -235,16 +262,18 @@ static sr_status print_noise_figure(plot *plot, const sr_layout *layout, const s
     return list_count ? SR_OK : SR_ERROR_ARGUMENT;
 }
 
-// ---- whole figures ---------------------------------------------------------------------------------
+// ---- whole figures
+// ---------------------------------------------------------------------------------
 
-static void score_panels(const sr_section *section, plot *plot) {
+static void score_panels(const sr_section *section, score_plot *plot) {
     const char *leading = sr_section_leading(section);
     const char *names[2] = {leading, "kl_gibbs"};
-    bool both = strcmp(leading, "kl") == 0 && sr_section_has(section, (sr_quantity){false, "kl_gibbs"});
+    bool both =
+        strcmp(leading, "kl") == 0 && sr_section_has(section, (sr_quantity){false, "kl_gibbs"});
     plot->panels = both ? 2 : 1;
     for (size_t p = 0; p < plot->panels; p++) {
         const sr_metric_words *words = sr_metric_describe(names[p]);
-        panel *panel = &plot->panel[p];
+        score_panel *panel = &plot->panel[p];
         panel->quantity = (sr_quantity){false, names[p]};
         snprintf(panel->title, sizeof panel->title, "%s", words->title);
         snprintf(panel->y_label, sizeof panel->y_label, "%s%s%s", words->title,
@@ -253,13 +282,13 @@ static void score_panels(const sr_section *section, plot *plot) {
     }
 }
 
-static void time_panels(const sr_section *section, plot *plot) {
+static void time_panels(const sr_section *section, score_plot *plot) {
     static const char *const names[] = {"iteration_ms", "step_ms"};
     static const char *const titles[] = {"training iteration", "dynamics step of a batch"};
     for (size_t i = 0; i < 2; i++) {
         if (!sr_section_has(section, (sr_quantity){true, names[i]}))
             continue;
-        panel *panel = &plot->panel[plot->panels++];
+        score_panel *panel = &plot->panel[plot->panels++];
         panel->quantity = (sr_quantity){true, names[i]};
         snprintf(panel->title, sizeof panel->title, "%s", titles[i]);
         snprintf(panel->y_label, sizeof panel->y_label, "time, ms");
@@ -279,18 +308,18 @@ static bool bars(const sr_section *section, sr_quantity quantity) {
     return false;
 }
 
-static void describe(plot *plot, const char *what, const char *against) {
+static void describe(score_plot *plot, const char *what, const char *against) {
     sr_figure *figure = plot->figure;
     bool many = bars(plot->section, plot->panel[0].quantity);
     snprintf(figure->caption, sizeof figure->caption, "%s against %s.%s%s%s", what, against,
              many ? " Means over seeds; bars are one standard deviation." : " One seed.",
              plot->panel[0].logarithmic ? " Logarithmic axes." : "",
              plot->all_diverged ? " A cross at the upper edge: every seed diverged." : "");
-    snprintf(figure->alt, sizeof figure->alt, "Line plot of %s against %s on %.120s.", what, against,
-             plot->section->title);
+    snprintf(figure->alt, sizeof figure->alt, "Line plot of %s against %s on %.120s.", what,
+             against, plot->section->title);
 }
 
-static sr_status finish(plot *plot, sr_figures *figures, const sr_layout *layout) {
+static sr_status finish(score_plot *plot, sr_figures *figures, const sr_layout *layout) {
     sr_layout_end(&plot->script, layout, plot->count, plot->legend, true);
     sr_script_end(&plot->script);
     plot->figure->width = layout->width;
@@ -300,13 +329,14 @@ static sr_status finish(plot *plot, sr_figures *figures, const sr_layout *layout
 
 static sr_status steps_figure(const sr_sections *sections, size_t index, bool timing,
                               sr_figures *figures) {
-    plot plot = {.sections = sections, .section = &sections->list[index]};
+    score_plot plot = {.sections = sections, .section = &sections->list[index]};
     const sr_section *section = plot.section;
     if (timing)
         time_panels(section, &plot);
     else
         score_panels(section, &plot);
-    if (section->columns < 2 || plot.panels == 0 || !sr_section_has(section, plot.panel[0].quantity))
+    if (section->columns < 2 || plot.panels == 0 ||
+        !sr_section_has(section, plot.panel[0].quantity))
         return SR_OK; // nothing to see along K
     plot.figure = sr_figures_add(figures, timing ? SR_FIGURE_TIME : SR_FIGURE_SCORE_STEPS, section,
                                  index, timing ? "time_against_steps" : "score_against_steps");
@@ -333,7 +363,7 @@ static sr_status steps_figure(const sr_sections *sections, size_t index, bool ti
     return status;
 }
 
-static void noise_legend(plot *plot, const series *list, size_t list_count) {
+static void noise_legend(score_plot *plot, const noise_series *list, size_t list_count) {
     size_t columns = plot->section->columns;
     for (size_t i = 0; i < list_count * columns && plot->count < SERIES_MAX; i++) {
         sr_legend_entry *entry = &plot->legend[plot->count++];
@@ -345,10 +375,10 @@ static void noise_legend(plot *plot, const series *list, size_t list_count) {
 }
 
 static sr_status noise_figure(const sr_sections *sections, size_t index, sr_figures *figures) {
-    plot plot = {.sections = sections, .section = &sections->list[index]};
+    score_plot plot = {.sections = sections, .section = &sections->list[index]};
     const sr_section *section = plot.section;
     sr_status status = SR_OK;
-    series *list = sr_alloc(SERIES_MAX, sizeof *list);
+    noise_series *list = sr_alloc(SERIES_MAX, sizeof *list);
     double *sigma = sr_alloc(section->rows, sizeof *sigma);
     if (!list || !sigma) {
         status = SR_ERROR_MEMORY;

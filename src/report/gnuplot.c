@@ -1,12 +1,13 @@
-// The list of figures, the frame of a gnuplot script (terminals, style, quoting), and the run of gnuplot on
-// all scripts. What a figure shows is decided in figures.c and panels.c.
+// The list of figures, the frame of a gnuplot script (terminals, style, quoting), and the run of
+// gnuplot on all scripts. What a figure shows is decided in figures.c and panels.c.
 #include "report/report_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define SCRIPTS_A_RUN 64 // scripts given to one gnuplot process: its start costs more than a small figure
+#define SCRIPTS_A_RUN                                                                              \
+    64 // scripts given to one gnuplot process: its start costs more than a small figure
 
 // Okabe and Ito's palette without its yellow, which is too faint on white.
 static const char *const colours[] = {"#0072B2", "#E69F00", "#009E73", "#CC3311",
@@ -14,7 +15,8 @@ static const char *const colours[] = {"#0072B2", "#E69F00", "#009E73", "#CC3311"
 #define COLOURS (sizeof colours / sizeof *colours)
 
 // Viridis from dark to light, without the lightest end.
-static const char *const ordered[] = {"#440154", "#443A83", "#31688E", "#21908C", "#35B779", "#8FD744"};
+static const char *const ordered[] = {"#440154", "#443A83", "#31688E",
+                                      "#21908C", "#2FB47C", "#5EC962"};
 #define ORDERED (sizeof ordered / sizeof *ordered)
 
 const char *sr_script_colour(size_t index) {
@@ -27,7 +29,8 @@ const char *sr_script_ordered_colour(size_t i, size_t n) {
     return ordered[n > ORDERED ? i % ORDERED : i * (ORDERED - 1) / (n - 1)];
 }
 
-// ---- list of figures -------------------------------------------------------------------------------
+// ---- list of figures
+// -------------------------------------------------------------------------------
 
 void sr_figures_clear(sr_figures *figures) {
     sr_free(figures->list);
@@ -51,8 +54,8 @@ sr_figure *sr_figures_add(sr_figures *figures, sr_figure_kind kind, const sr_sec
     return figure;
 }
 
-bool sr_figure_path(const sr_figures *figures, const sr_figure *figure, const char *suffix, char *out,
-                    size_t size) {
+bool sr_figure_path(const sr_figures *figures, const sr_figure *figure, const char *suffix,
+                    char *out, size_t size) {
     int length = snprintf(out, size, "%s/%s%s", figures->folder, figure->name, suffix);
     return length > 0 && (size_t)length < size;
 }
@@ -68,7 +71,8 @@ sr_status sr_figure_write(const sr_figures *figures, const sr_figure *figure, co
     return sr_file_write(path, sr_text_string(text), text->length);
 }
 
-// ---- scripts ---------------------------------------------------------------------------------------
+// ---- scripts
+// ---------------------------------------------------------------------------------------
 
 void sr_script_quote(sr_text *script, const char *text) {
     sr_text_append(script, "'"); // within single quotes only the quote itself is special
@@ -117,7 +121,8 @@ void sr_script_end(sr_text *script) {
     sr_text_append(script, "unset output\n}\n");
 }
 
-// ---- drawing ---------------------------------------------------------------------------------------
+// ---- drawing
+// ---------------------------------------------------------------------------------------
 
 static bool has_script(const sr_figure *figure) {
     return figure->kind != SR_FIGURE_SAMPLES && figure->kind != SR_FIGURE_DATA;
@@ -132,44 +137,70 @@ static void remove_pictures(const sr_figures *figures, const sr_figure *figure) 
         unlink(path);
 }
 
+static void make_one_line(sr_text *text) {
+    for (size_t i = 0; i < text->length; i++) {
+        if (text->data[i] == '\n' || text->data[i] == '\r')
+            text->data[i] = ' ';
+    }
+}
+
+// gnuplot on `count` scripts, file names in this folder.
+static sr_status draw_scripts(const sr_figures *figures, const char *const *scripts, size_t count,
+                              const sr_monitor *monitor, bool *missing) {
+    const char *args[SCRIPTS_A_RUN + 3] = {"gnuplot", "-d"}; // -d: not the user's own settings
+    for (size_t i = 0; i < count; i++)
+        args[i + 2] = scripts[i];
+    sr_text errors = {0};
+    int code = 0;
+    sr_status status = sr_child_run(figures->folder, args, &errors, &code, missing);
+    make_one_line(&errors);
+    if (!status && !*missing && code != 0)
+        status = sr_fail(SR_ERROR_LIBRARY, "gnuplot failed (status %d) in %s: %s", code,
+                         figures->folder, sr_text_string(&errors));
+    else if (!status && errors.length > 0)
+        sr_monitor_log(monitor, SR_LEVEL_WARNING, "gnuplot: %s", sr_text_string(&errors));
+    sr_text_clear(&errors);
+    return status;
+}
+
+// The next scripts in one process. A script that fails takes those behind it along, so each is then given a
+// process of its own; the last failure is returned.
 static sr_status draw_some(const sr_figures *figures, size_t *next, const sr_monitor *monitor,
                            bool *missing) {
     char names[SCRIPTS_A_RUN][sizeof figures->list->name + 4];
-    const char *args[SCRIPTS_A_RUN + 2] = {"gnuplot"};
+    const char *scripts[SCRIPTS_A_RUN];
     size_t count = 0;
     for (; *next < figures->count && count < SCRIPTS_A_RUN; ++*next) {
         const sr_figure *figure = &figures->list[*next];
         if (!has_script(figure))
             continue;
         snprintf(names[count], sizeof names[count], "%s.gp", figure->name);
-        args[count + 1] = names[count];
+        scripts[count] = names[count];
         count++;
     }
     if (count == 0)
         return SR_OK;
-    sr_text errors = {0};
-    int code;
-    sr_status status = sr_child_run(figures->folder, args, &errors, &code, missing);
-    if (!status && !*missing && code != 0) {
-        status = sr_fail(SR_ERROR_LIBRARY, "gnuplot failed (status %d) in %s: %s", code,
-                         figures->folder, sr_text_string(&errors));
-    } else if (!status && errors.length > 0) {
-        sr_monitor_log(monitor, SR_LEVEL_WARNING, "gnuplot: %s", sr_text_string(&errors));
+    sr_status status = draw_scripts(figures, scripts, count, monitor, missing), last = SR_OK;
+    if (!status || *missing || count == 1)
+        return status;
+    for (size_t i = 0; i < count; i++) {
+        status = draw_scripts(figures, &scripts[i], 1, monitor, missing);
+        last = status ? status : last;
     }
-    sr_text_clear(&errors);
-    return status;
+    return last;
 }
 
 sr_status sr_figures_draw(const sr_figures *figures, const sr_monitor *monitor, bool *missing) {
-    sr_status status = SR_OK;
+    sr_status last = SR_OK;
     *missing = false;
     for (size_t i = 0; i < figures->count; i++) {
         if (has_script(&figures->list[i]))
             remove_pictures(figures, &figures->list[i]);
     }
-    for (size_t next = 0; next < figures->count && !status && !*missing;) {
+    for (size_t next = 0; next < figures->count && !*missing;) {
         sr_monitor_progress(monitor, "report", "figures", (double)next, (double)figures->count);
-        status = draw_some(figures, &next, monitor, missing);
+        sr_status status = draw_some(figures, &next, monitor, missing);
+        last = status ? status : last;
     }
-    return status;
+    return last;
 }

@@ -1,5 +1,5 @@
-// Records sorted into sections (one a group and data set), rows (one a setting) and columns (K), and the
-// statistics of an entry over its seeds. Not here: how any of it is printed.
+// Records sorted into sections (one a group and data set), rows (one a setting) and columns (K),
+// and the statistics of an entry over its seeds. Not here: how any of it is printed.
 #include "report/report_internal.h"
 
 #include <ctype.h>
@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- rows ------------------------------------------------------------------------------------------
+// ---- rows
+// ------------------------------------------------------------------------------------------
 
 typedef struct keyed_record {
     const sr_record *record;
-    size_t position; // in the section, to write the result back
+    size_t position;               // in the section, to write the result back
     char (*text)[SR_SETTING_TEXT]; // (SR_SETTING_COUNT)
 } keyed_record;
 
@@ -99,7 +100,8 @@ static sr_status make_columns(sr_section *section) {
     return SR_OK;
 }
 
-// ---- sections --------------------------------------------------------------------------------------
+// ---- sections
+// --------------------------------------------------------------------------------------
 
 static bool belongs(const sr_section *section, const sr_record *record) {
     return strcmp(section->group, record->cell.group) == 0 &&
@@ -146,7 +148,8 @@ static void name_section(sr_sections *sections, size_t index) {
     char slug[sizeof section->slug - 8] = "";
     append_slug(slug, 48, last_part(section->dataset));
     if (shared && section->group[0]) {
-        snprintf(section->title, sizeof section->title, "%s (%s)", section->dataset, section->group);
+        snprintf(section->title, sizeof section->title, "%s (%s)", section->dataset,
+                 section->group);
         strcat(slug, slug[0] ? "-" : "");
         append_slug(slug, sizeof slug, section->group);
     } else {
@@ -239,32 +242,43 @@ size_t sr_sections_sigma_index(const sr_sections *sections, double sigma) {
     return i;
 }
 
-// ---- words -----------------------------------------------------------------------------------------
+// ---- words
+// -----------------------------------------------------------------------------------------
 
-void sr_setting_words(const sr_section *section, const sr_cell *cell, bool skip_matched, sr_text *out) {
+static void append_data_noise(const sr_section *section, const sr_cell *cell, sr_words which,
+                              const char *text, sr_text *out) {
+    bool matched = cell->data_noise_mode == SR_DATA_NOISE_MATCHED;
+    const char *mode = !section->varies[SR_SETTING_DATA_NOISE_MODE] ? ""
+                       : matched                                    ? " matched"
+                                                                    : " fixed";
+    if (matched && which != SR_WORDS_ALL)
+        sr_text_append(out, "data noise matched");
+    else
+        sr_text_append(out, "data noise %s%s", text, mode);
+}
+
+void sr_setting_words(const sr_section *section, const sr_cell *cell, sr_words which,
+                      sr_text *out) {
+    size_t before = out->length;
     for (size_t s = 0; s < SR_SETTING_COUNT; s++) {
         if (!section->varies[s] || s == SR_SETTING_SIGMA || s == SR_SETTING_TEMPERATURE)
             continue;
         if (s == SR_SETTING_DATA_NOISE_MODE && section->varies[SR_SETTING_DATA_NOISE])
             continue; // said together with the data noise
+        if (s == SR_SETTING_NOISE_LAST &&
+            (which == SR_WORDS_WITHOUT_NOISE_LAST || cell->train.dynamics.noise == 0))
+            continue;
         char text[SR_SETTING_TEXT];
         sr_setting_shown(cell, (sr_setting)s, text);
-        const char *heading = sr_setting_heading((sr_setting)s), *comma = out->length ? ", " : "";
-        bool matched = cell->data_noise_mode == SR_DATA_NOISE_MATCHED;
-        if (s == SR_SETTING_STEP_SIZE) {
-            sr_text_append(out, "%ss = %s", comma, text);
-        } else if (s == SR_SETTING_MODEL) {
-            sr_text_append(out, "%s%s", comma, text);
-        } else if (s != SR_SETTING_DATA_NOISE) {
-            sr_text_append(out, "%s%s %s", comma, heading, text);
-        } else if (matched && skip_matched) {
-            sr_text_append(out, "%s%s matched", comma, heading);
-        } else {
-            const char *mode = !section->varies[SR_SETTING_DATA_NOISE_MODE] ? ""
-                               : matched                                    ? " matched"
-                                                                            : " fixed";
-            sr_text_append(out, "%s%s %s%s", comma, heading, text, mode);
-        }
+        sr_text_append(out, out->length > before ? ", " : "");
+        if (s == SR_SETTING_DATA_NOISE)
+            append_data_noise(section, cell, which, text, out);
+        else if (s == SR_SETTING_STEP_SIZE)
+            sr_text_append(out, "s = %s", text);
+        else if (s == SR_SETTING_MODEL)
+            sr_text_append(out, "%s", text);
+        else
+            sr_text_append(out, "%s %s", sr_setting_heading((sr_setting)s), text);
     }
 }
 
@@ -277,10 +291,14 @@ void sr_row_words(const sr_section *section, size_t row, const char *sigma_word,
         sr_setting_text(cell, SR_SETTING_SIGMA, text);
         sr_text_append(out, "%s = %s", sigma_word, text);
     }
-    sr_setting_words(section, cell, false, out);
+    sr_text rest = {0};
+    sr_setting_words(section, cell, SR_WORDS_ALL, &rest);
+    sr_text_append(out, "%s%s", rest.length ? ", " : "", sr_text_string(&rest));
+    sr_text_clear(&rest);
 }
 
-// ---- statistics ------------------------------------------------------------------------------------
+// ---- statistics
+// ------------------------------------------------------------------------------------
 
 const sr_record *sr_section_record(const sr_section *section, size_t row, size_t column) {
     const sr_record *first = NULL;
@@ -308,7 +326,8 @@ double sr_record_quantity(const sr_record *record, sr_quantity quantity, size_t 
     return NAN;
 }
 
-sr_stat sr_section_stat(const sr_section *section, size_t row, size_t column, sr_quantity quantity) {
+sr_stat sr_section_stat(const sr_section *section, size_t row, size_t column,
+                        sr_quantity quantity) {
     sr_stat stat = {0};
     double sum = 0, squares = 0;
     for (int pass = 0; pass < 2; pass++) { // the mean, then the deviation from it

@@ -1,14 +1,15 @@
-// What the files of this module share: records sorted into tables' rows and columns, a table of text cells
-// with its printers, and the figures. No file here reads a database or trains anything.
+// What the files of this module share: records sorted into tables' rows and columns, a table of
+// text cells with its printers, and the figures. No file here reads a database or trains anything.
 #ifndef SHORTRUN_REPORT_INTERNAL_H
 #define SHORTRUN_REPORT_INTERNAL_H
 
 #include <shortrun/report.h>
 
-// ---- settings of a cell, as text (settings.c) ------------------------------------------------------
+// ---- settings of a cell, as text (settings.c)
+// ------------------------------------------------------
 
-// Everything that decides a cell's result besides K (the columns of the tables) and the seed (which is
-// averaged over). Two cells belong into one row only where all of these agree.
+// Everything that decides a cell's result besides K (the columns of the tables) and the seed (which
+// is averaged over). Two cells belong into one row only where all of these agree.
 typedef enum sr_setting {
     SR_SETTING_STEP_SIZE,
     SR_SETTING_SIGMA,
@@ -56,7 +57,8 @@ void sr_number_text(double value, char *out, size_t size);
 // Four significant digits and no exponent where that reads well: for headings and sentences.
 void sr_number_short(double value, char *out, size_t size);
 
-// ---- metrics, in words (metrics.c) -----------------------------------------------------------------
+// ---- metrics, in words (metrics.c)
+// -----------------------------------------------------------------
 
 typedef struct sr_metric_words {
     const char *name;       // as in the records
@@ -65,14 +67,15 @@ typedef struct sr_metric_words {
     int direction;          // -1 lower is better, +1 higher is better, 0 neither
 } sr_metric_words;
 
-// Words for a metric; an unknown one is described by its own name, direction 0. Never NULL; the result is
-// valid until the next call of the same thread.
+// Words for a metric; an unknown one is described by its own name, direction 0. Never NULL; the
+// result is valid until the next call of the same thread.
 const sr_metric_words *sr_metric_describe(const char *name);
 // Metrics in the order in which reports show them; NULL-terminated.
 extern const sr_metric_words sr_metric_list[];
 const char *sr_metric_direction_words(int direction); // "lower is better"; "" for 0
 
-// ---- records in rows and columns (grouping.c) ------------------------------------------------------
+// ---- records in rows and columns (grouping.c)
+// ------------------------------------------------------
 
 // The records of one group and data set: what makes one table.
 typedef struct sr_section {
@@ -81,9 +84,9 @@ typedef struct sr_section {
     char slug[96];               // the same as a file name
     bool toy;                    // a 2-D density
     sr_toy toy_kind;
-    size_t count;                // records
+    size_t count; // records
     const sr_record **records;
-    size_t *row, *column;        // of each record
+    size_t *row, *column; // of each record
     size_t rows;
     const sr_record **row_cells; // a record of each row, noise-free first, then by sigma
     size_t columns, *steps;      // values of K, ascending
@@ -101,12 +104,14 @@ sr_status sr_sections_make(const sr_record *records, size_t count, sr_sections *
 void sr_sections_clear(sr_sections *sections);
 size_t sr_sections_sigma_index(const sr_sections *sections, double sigma);
 
-// Words for a row: "noise-free", "sigma = 0.03, data noise 0.1 matched": sigma and whatever else varies.
-// sigma_word: "sigma" or "σ".
+// Words for a row: "noise-free", "sigma = 0.03, data noise 0.1 matched": sigma and whatever else
+// varies. sigma_word: "sigma" or "σ".
 void sr_row_words(const sr_section *section, size_t row, const char *sigma_word, sr_text *out);
-// Only what varies besides sigma; "" where nothing does. skip_matched: leave out data noise that follows
-// sigma (for a line across values of sigma).
-void sr_setting_words(const sr_section *section, const sr_cell *cell, bool skip_matched, sr_text *out);
+// Only what varies besides sigma; "" where nothing does. For a line across values of sigma, what
+// follows from sigma is left out: the value of matched data noise, and where noise is added when
+// there is none.
+typedef enum sr_words { SR_WORDS_ALL, SR_WORDS_ACROSS_NOISE, SR_WORDS_WITHOUT_NOISE_LAST } sr_words;
+void sr_setting_words(const sr_section *section, const sr_cell *cell, sr_words which, sr_text *out);
 
 // The first record of an entry, by seed; NULL where there is none.
 const sr_record *sr_section_record(const sr_section *section, size_t row, size_t column);
@@ -124,8 +129,8 @@ double sr_record_quantity(const sr_record *record, sr_quantity quantity, size_t 
 typedef struct sr_stat {
     size_t cells;    // records of the entry
     size_t diverged; // of them
-    size_t n;        // finite values of cells that did not diverge: what mean and deviation are over
-    double mean, deviation; // sample deviation (n - 1); 0 for n = 1, NaN for n = 0
+    size_t n; // finite values of cells that did not diverge: what mean and deviation are over
+    double mean, deviation;           // sample deviation (n - 1); 0 for n = 1, NaN for n = 0
     size_t samples_low, samples_high; // range of n samples behind the values
 } sr_stat;
 
@@ -138,7 +143,8 @@ const char *sr_section_leading(const sr_section *section);
 bool sr_section_best(const sr_section *section, sr_quantity quantity, int direction, size_t *row,
                      size_t *column);
 
-// ---- tables of text (table.c) ----------------------------------------------------------------------
+// ---- tables of text (table.c)
+// ----------------------------------------------------------------------
 
 typedef struct sr_table_cell {
     char *text; // owned
@@ -180,7 +186,8 @@ void sr_table_print(const sr_table *table, sr_markup markup, sr_text *out);
 void sr_escape(sr_markup markup, const char *text, sr_text *out); // text for that markup
 void sr_csv_field(const char *text, sr_text *out);                // quoted where it must be
 
-// ---- the tables of a report (tables.c, csv.c) ------------------------------------------------------
+// ---- the tables of a report (tables.c, csv.c)
+// ------------------------------------------------------
 
 // One quantity of a section; table is initialised here, cleared by the caller.
 sr_status sr_quality_table(const sr_section *section, const char *metric, sr_table *table);
@@ -197,11 +204,12 @@ void sr_csv_long(const sr_sections *sections, bool timing, const char *name, sr_
 // One line a row of the tables and quantity, columns for each K.
 void sr_csv_pivot(const sr_sections *sections, bool timing, sr_text *out);
 
-// ---- figures (figures.c, panels.c, gnuplot.c) ------------------------------------------------------
+// ---- figures (figures.c, panels.c, gnuplot.c)
+// ------------------------------------------------------
 
 // Where records' files are and where the report goes.
 typedef struct sr_report_input {
-    const char *folder; // results folder: folder/cells/<hash>/<file>, folder/report/
+    const char *folder;              // results folder: folder/cells/<hash>/<file>, folder/report/
     const char *name, *title, *file; // of the experiment
     const sr_record *records;
     size_t count, expected; // records there are; cells of the experiment
@@ -239,23 +247,24 @@ typedef struct sr_figures {
 } sr_figures;
 
 void sr_figures_clear(sr_figures *figures);
-// A new entry, zeroed apart from its name (section's slug and the given end); NULL when memory is short.
+// A new entry, zeroed apart from its name (section's slug and the given end); NULL when memory is
+// short.
 sr_figure *sr_figures_add(sr_figures *figures, sr_figure_kind kind, const sr_section *section,
                           size_t section_index, const char *end);
-bool sr_figure_path(const sr_figures *figures, const sr_figure *figure, const char *suffix, char *out,
-                    size_t size);
+bool sr_figure_path(const sr_figures *figures, const sr_figure *figure, const char *suffix,
+                    char *out, size_t size);
 // Writes NAME.gp or NAME.dat; frees nothing.
 sr_status sr_figure_write(const sr_figures *figures, const sr_figure *figure, const char *suffix,
                           const sr_text *text);
 
-// Head and tail of a script: between them stand drawing commands, run once for the PNG and once for the
-// SVG. scale: PNG pixels per CSS pixel.
+// Head and tail of a script: between them stand drawing commands, run once for the PNG and once for
+// the SVG. scale: PNG pixels per CSS pixel.
 void sr_script_begin(sr_text *script, const sr_figure *figure, size_t width, size_t height,
                      double scale);
 void sr_script_end(sr_text *script);
 // The text as a quoted gnuplot string.
 void sr_script_quote(sr_text *script, const char *text);
-const char *sr_script_colour(size_t index);  // categorical, colour-blind safe (Okabe and Ito)
+const char *sr_script_colour(size_t index); // categorical, colour-blind safe (Okabe and Ito)
 // Colour of K number i of n: ordered from dark to light.
 const char *sr_script_ordered_colour(size_t i, size_t n);
 
@@ -265,14 +274,16 @@ sr_status sr_figures_panels(const sr_report_input *input, const sr_sections *sec
                             sr_figures *figures);
 sr_status sr_figures_grids(const sr_report_input *input, const sr_sections *sections,
                            sr_figures *figures);
-// Runs gnuplot in figures->folder on every script. *missing: there is no gnuplot (and nothing was done).
+// Runs gnuplot in figures->folder on every script. *missing: there is no gnuplot (and nothing was
+// done).
 sr_status sr_figures_draw(const sr_figures *figures, const sr_monitor *monitor, bool *missing);
-// Runs a program found in PATH, in a folder, without a shell; args NULL-terminated, args[0] its name.
-// Standard error (at most the first 4 KB) is captured. *missing: there is no such program.
-sr_status sr_child_run(const char *folder, const char *const *args, sr_text *errors, int *exit_status,
-                       bool *missing);
+// Runs a program found in PATH, in a folder, without a shell; args NULL-terminated, args[0] its
+// name. Standard error (at most the first 4 KB) is captured. *missing: there is no such program.
+sr_status sr_child_run(const char *folder, const char *const *args, sr_text *errors,
+                       int *exit_status, bool *missing);
 
-// ---- the page (html.c, page.c) ---------------------------------------------------------------------
+// ---- the page (html.c, page.c)
+// ---------------------------------------------------------------------
 
 void sr_base64(const void *bytes, size_t count, sr_text *out);
 sr_status sr_page_make(const sr_report_input *input, const sr_sections *sections,

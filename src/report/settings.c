@@ -1,5 +1,5 @@
-// The settings of a cell as text: for the columns of tables, the words of legends and the columns of CSV
-// files. One list, so that a setting that is added to cells is added here once.
+// The settings of a cell as text: for the columns of tables, the words of legends and the columns
+// of CSV files. One list, so that a setting that is added to cells is added here once.
 #include "report/report_internal.h"
 
 #include <math.h>
@@ -51,11 +51,15 @@ const char *sr_setting_heading(sr_setting setting) {
 }
 
 void sr_number_text(double value, char *out, size_t size) {
-    for (int digits = 1; digits <= 17; digits++) {
+    double magnitude = fabs(value);
+    int digits = 1;
+    do
         snprintf(out, size, "%.*g", digits, value);
-        if (!isfinite(value) || strtod(out, NULL) == value)
-            return;
-    }
+    while (isfinite(value) && strtod(out, NULL) != value && ++digits <= 17);
+    if (!strchr(out, 'e') || magnitude < 1e-4 || magnitude >= 1e9)
+        return;
+    int decimals = digits - 1 - (int)floor(log10(magnitude)); // 10, not 1e+01
+    snprintf(out, size, "%.*f", decimals > 0 ? decimals : 0, value);
 }
 
 void sr_number_short(double value, char *out, size_t size) {
@@ -178,6 +182,8 @@ void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTIN
 
 void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTING_TEXT]) {
     sr_setting_text(cell, setting, out);
+    if (setting == SR_SETTING_NOISE_LAST && cell->train.dynamics.noise == 0)
+        snprintf(out, SR_SETTING_TEXT, "-"); // without noise both are the same
     bool zero = strcmp(out, "0") == 0;
     if (zero && setting == SR_SETTING_DATA_LIMIT)
         snprintf(out, SR_SETTING_TEXT, "all");

@@ -1,5 +1,5 @@
-// A table of text cells and its printers: aligned text for a terminal, Markdown, LaTeX (booktabs), HTML.
-// It knows nothing of records; what stands in the cells is decided in tables.c.
+// A table of text cells and its printers: aligned text for a terminal, Markdown, LaTeX (booktabs),
+// HTML. It knows nothing of records; what stands in the cells is decided in tables.c.
 #include "report/report_internal.h"
 
 #include <string.h>
@@ -87,27 +87,44 @@ sr_status sr_table_status(const sr_table *table) {
     return SR_OK;
 }
 
-// ---- escaping --------------------------------------------------------------------------------------
+// ---- escaping
+// --------------------------------------------------------------------------------------
 
 typedef struct replacement {
     const char *from, *to;
 } replacement;
 
-static const replacement html_replacements[] = {
-    {"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}, {"'", "&#39;"}, {NULL, NULL}};
+static const replacement html_replacements[] = {{"&", "&amp;"},   {"<", "&lt;"},  {">", "&gt;"},
+                                                {"\"", "&quot;"}, {"'", "&#39;"}, {NULL, NULL}};
 
 static const replacement markdown_replacements[] = {
-    {"\\", "\\\\"}, {"|", "\\|"}, {"*", "\\*"}, {"_", "\\_"},    {"`", "\\`"}, {"[", "\\["},
-    {"]", "\\]"},   {"#", "\\#"}, {"~", "\\~"}, {"<", "&lt;"}, {">", "&gt;"}, {"&", "&amp;"},
-    {"\r", " "},    {"\n", " "},  {NULL, NULL}};
+    {"\\", "\\\\"}, {"|", "\\|"},   {"*", "\\*"}, {"_", "\\_"}, {"`", "\\`"},
+    {"[", "\\["},   {"]", "\\]"},   {"#", "\\#"}, {"~", "\\~"}, {"<", "&lt;"},
+    {">", "&gt;"},  {"&", "&amp;"}, {"\r", " "},  {"\n", " "},  {NULL, NULL}};
 
-static const replacement latex_replacements[] = {
-    {"\\", "\\textbackslash{}"}, {"{", "\\{"}, {"}", "\\}"}, {"$", "\\$"}, {"&", "\\&"}, {"#", "\\#"},
-    {"_", "\\_"}, {"%", "\\%"}, {"~", "\\textasciitilde{}"}, {"^", "\\textasciicircum{}"},
-    {"<", "\\textless{}"}, {">", "\\textgreater{}"}, {"|", "\\textbar{}"}, {"\"", "\\textquotedbl{}"},
-    {"±", "$\\pm$"}, {"†", "$\\dagger$"}, {"σ", "$\\sigma$"}, {"\r", " "}, {"\n", " "}, {NULL, NULL}};
+static const replacement latex_replacements[] = {{"\\", "\\textbackslash{}"},
+                                                 {"{", "\\{"},
+                                                 {"}", "\\}"},
+                                                 {"$", "\\$"},
+                                                 {"&", "\\&"},
+                                                 {"#", "\\#"},
+                                                 {"_", "\\_"},
+                                                 {"%", "\\%"},
+                                                 {"~", "\\textasciitilde{}"},
+                                                 {"^", "\\textasciicircum{}"},
+                                                 {"<", "\\textless{}"},
+                                                 {">", "\\textgreater{}"},
+                                                 {"|", "\\textbar{}"},
+                                                 {"\"", "\\textquotedbl{}"},
+                                                 {"±", "$\\pm$"},
+                                                 {"†", "$\\dagger$"},
+                                                 {"σ", "$\\sigma$"},
+                                                 {"\r", " "},
+                                                 {"\n", " "},
+                                                 {NULL, NULL}};
 
-static const replacement text_replacements[] = {{"\r", " "}, {"\n", " "}, {"\t", " "}, {"\033", "?"}, {NULL, NULL}};
+static const replacement text_replacements[] = {
+    {"\r", " "}, {"\n", " "}, {"\t", " "}, {"\033", "?"}, {NULL, NULL}};
 
 void sr_escape(sr_markup markup, const char *text, sr_text *out) {
     const replacement *list = markup == SR_MARKUP_HTML       ? html_replacements
@@ -141,7 +158,8 @@ void sr_csv_field(const char *text, sr_text *out) {
     sr_text_append(out, "\"");
 }
 
-// ---- plain text ------------------------------------------------------------------------------------
+// ---- plain text
+// ------------------------------------------------------------------------------------
 
 static size_t display_width(const char *text) {
     size_t width = 0;
@@ -180,7 +198,8 @@ static size_t column_width(const sr_table *table, size_t column) {
     return width;
 }
 
-static void print_padded(const char *text, size_t width, bool right, const char *mark, sr_text *out) {
+static void print_padded(const char *text, size_t width, bool right, const char *mark,
+                         sr_text *out) {
     sr_text safe = {0};
     sr_escape(SR_MARKUP_TEXT, text, &safe);
     const char *shown = sr_text_string(&safe);
@@ -212,7 +231,8 @@ static void print_text_row(const sr_table *table, long row, size_t from, size_t 
 static size_t span_width(const sr_table *table, size_t from, size_t to) {
     size_t width = 0;
     for (size_t c = 0; c < to; c++)
-        width += c < table->labels || c >= from ? column_width(table, c) + 2 + (c >= table->labels) : 0;
+        width +=
+            c < table->labels || c >= from ? column_width(table, c) + 2 + (c >= table->labels) : 0;
     return width > 3 ? width - 3 : width; // no gap before the first column, no mark behind the last
 }
 
@@ -245,7 +265,8 @@ static void print_text(const sr_table *table, sr_text *out) {
     sr_text_append(out, "%s", sr_text_string(&table->notes));
 }
 
-// ---- Markdown --------------------------------------------------------------------------------------
+// ---- Markdown
+// --------------------------------------------------------------------------------------
 
 static void append_lines(const sr_text *lines, sr_markup markup, const char *end, sr_text *out) {
     for (const char *line = sr_text_string(lines); *line;) {
@@ -280,7 +301,8 @@ static void print_markdown(const sr_table *table, sr_text *out) {
             bool label = table->row[r].label && c == 0;
             bool strong = label || (table->row[r].cells && table->row[r].cells[c].best);
             sr_text_append(out, strong ? " **" : " ");
-            sr_escape(SR_MARKUP_MARKDOWN, label ? table->row[r].label : cell_text(table, r, c), out);
+            sr_escape(SR_MARKUP_MARKDOWN, label ? table->row[r].label : cell_text(table, r, c),
+                      out);
             sr_text_append(out, strong ? "** |" : " |");
         }
         sr_text_append(out, "\n");
@@ -289,7 +311,8 @@ static void print_markdown(const sr_table *table, sr_text *out) {
     append_lines(&table->notes, SR_MARKUP_MARKDOWN, "\n\n", out);
 }
 
-// ---- LaTeX -----------------------------------------------------------------------------------------
+// ---- LaTeX
+// -----------------------------------------------------------------------------------------
 
 static void print_latex_head(const char *text, sr_text *out) {
     if (strcmp(text, "sigma") == 0)
@@ -334,7 +357,8 @@ static void print_latex(const sr_table *table, sr_text *out) {
     sr_text_append(out, "\\bottomrule\n\\end{tabular}\n\\end{table}\n");
 }
 
-// ---- HTML ------------------------------------------------------------------------------------------
+// ---- HTML
+// ------------------------------------------------------------------------------------------
 
 static void print_html_head(const char *text, sr_text *out) {
     if (strcmp(text, "sigma") == 0)
@@ -350,7 +374,8 @@ static void print_html_head(const char *text, sr_text *out) {
 static void print_html_row(const sr_table *table, size_t r, sr_text *out) {
     const sr_table_row *row = &table->row[r];
     if (row->label) {
-        sr_text_append(out, "<tr class=\"group\"><th colspan=\"%zu\" scope=\"colgroup\">", table->columns);
+        sr_text_append(out, "<tr class=\"group\"><th colspan=\"%zu\" scope=\"colgroup\">",
+                       table->columns);
         sr_escape(SR_MARKUP_HTML, row->label, out);
         sr_text_append(out, "</th></tr>\n");
         return;
@@ -373,7 +398,8 @@ static void print_html(const sr_table *table, sr_text *out) {
     append_lines(&table->caption, SR_MARKUP_HTML, " ", out);
     sr_text_append(out, "</figcaption>\n<div class=\"scroll\"><table>\n<thead><tr>");
     for (size_t c = 0; c < table->columns; c++) {
-        sr_text_append(out, "<th scope=\"col\"%s>", stands_right(table, c) ? "" : " class=\"words\"");
+        sr_text_append(out, "<th scope=\"col\"%s>",
+                       stands_right(table, c) ? "" : " class=\"words\"");
         print_html_head(head_text(table, c), out);
         sr_text_append(out, "</th>");
     }

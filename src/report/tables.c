@@ -1,12 +1,13 @@
-// Table 1 (quality), Table 2 (time) and the table of phases, from sections to cells of text. How text is
-// aligned or marked up is table.c's; the CSV forms are csv.c's.
+// Table 1 (quality), Table 2 (time) and the table of phases, from sections to cells of text. How
+// text is aligned or marked up is table.c's; the CSV forms are csv.c's.
 #include "report/report_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define LONG_LABEL 18 // characters; longer settings are named by a letter and explained below the table
+#define LONG_LABEL                                                                                 \
+    18 // characters; longer settings are named by a letter and explained below the table
 
 static const struct {
     const char *name, *title;
@@ -35,10 +36,11 @@ static const struct {
 };
 #define PHASE_QUANTITIES (sizeof phase_quantities / sizeof *phase_quantities)
 
-// ---- label columns ---------------------------------------------------------------------------------
+// ---- label columns
+// ---------------------------------------------------------------------------------
 
-// The settings shown as label columns: s, sigma, T always, then what varies; the mode of the data noise
-// goes into its column.
+// The settings shown as label columns: s, sigma, T always, then what varies; the mode of the data
+// noise goes into its column.
 static size_t label_settings(const sr_section *section, sr_setting list[SR_SETTING_COUNT]) {
     size_t count = 0;
     list[count++] = SR_SETTING_STEP_SIZE;
@@ -102,8 +104,8 @@ static bool has_long_value(const sr_section *section, sr_setting setting) {
     return false;
 }
 
-// Fills the label columns of `rows` table rows that start at `first`, `repeat` of them for each row of
-// the section.
+// Fills the label columns of `rows` table rows that start at `first`, `repeat` of them for each row
+// of the section.
 static void fill_labels(const sr_section *section, sr_table *table, size_t first, size_t repeat,
                         bool notes) {
     sr_setting settings[SR_SETTING_COUNT];
@@ -130,7 +132,8 @@ static void fill_labels(const sr_section *section, sr_table *table, size_t first
     sr_free(name);
 }
 
-// ---- entries ---------------------------------------------------------------------------------------
+// ---- entries
+// ---------------------------------------------------------------------------------------
 
 int sr_section_decimals(const sr_section *section, sr_quantity quantity) {
     double smallest = INFINITY;
@@ -162,8 +165,8 @@ void sr_stat_text(const sr_stat *stat, int decimals, char *out, size_t size) {
 
 // What the entries of one quantity have in common, for captions and notes.
 typedef struct entry_facts {
-    size_t seeds;              // most values behind an entry
-    bool fewer, partly;        // some entry has fewer seeds; some entry lost seeds to divergence
+    size_t seeds;       // most values behind an entry
+    bool fewer, partly; // some entry has fewer seeds; some entry lost seeds to divergence
     size_t samples_low, samples_high;
 } entry_facts;
 
@@ -231,8 +234,9 @@ static void append_seeds(const entry_facts *facts, sr_text *out) {
 
 static void append_notes(const entry_facts *facts, sr_text *notes) {
     if (facts->partly)
-        sr_text_append(notes,
-                       "† a/b: a of b seeds diverged; the mean and deviation are those of the others.\n");
+        sr_text_append(
+            notes,
+            "† a/b: a of b seeds diverged; the mean and deviation are those of the others.\n");
     if (facts->fewer)
         sr_text_append(notes, "[n]: only n seeds have a value so far.\n");
 }
@@ -250,7 +254,8 @@ static double section_mean(const sr_section *section, const char *name) {
     return count ? sum / (double)count : NAN;
 }
 
-// ---- the tables ------------------------------------------------------------------------------------
+// ---- the tables
+// ------------------------------------------------------------------------------------
 
 static void open_table(const sr_section *section, sr_table *table, size_t extra) {
     sr_setting settings[SR_SETTING_COUNT];
@@ -333,7 +338,10 @@ sr_status sr_phase_table(const sr_section *section, sr_table *table) {
     label_columns = label_settings(section, settings);
     sr_table_init(table, label_columns + 1 + columns, label_columns + 1);
     sr_text_append(&table->title, "%s: where the time goes", section->title);
-    sr_text_append(&table->caption, "Means over seeds. Phases in ms of a training iteration.\n");
+    sr_text_append(
+        &table->caption,
+        "Means over seeds. Phases in ms of a training iteration, averaged over the threads; "
+        "GFLOP/s of dynamics steps.\n");
     for (size_t r = 0; r < section->rows * section->columns; r++)
         sr_table_add_row(table);
     fill_labels(section, table, 0, section->columns, true);
@@ -347,9 +355,11 @@ sr_status sr_phase_table(const sr_section *section, sr_table *table) {
             for (size_t q = 0; q < PHASE_QUANTITIES; q++) {
                 if (!present[q])
                     continue;
-                sr_stat stat = sr_section_stat(section, r, c, (sr_quantity){true, phase_quantities[q].name});
+                sr_stat stat =
+                    sr_section_stat(section, r, c, (sr_quantity){true, phase_quantities[q].name});
                 stat.mean *= phase_quantities[q].factor;
-                snprintf(text, sizeof text, stat.n ? "%.*f" : "-", phase_quantities[q].decimals, stat.mean);
+                snprintf(text, sizeof text, stat.n ? "%.*f" : "-", phase_quantities[q].decimals,
+                         stat.mean);
                 sr_table_head(table, at, phase_quantities[q].heading);
                 sr_table_set(table, row, at++, text, false);
             }
@@ -358,14 +368,15 @@ sr_status sr_phase_table(const sr_section *section, sr_table *table) {
     return sr_table_status(table);
 }
 
-// ---- public ----------------------------------------------------------------------------------------
+// ---- public
+// ----------------------------------------------------------------------------------------
 
 static const struct {
     const char *name;
     sr_table_format format;
-} formats[] = {{"text", SR_TABLE_TEXT}, {"csv", SR_TABLE_CSV},
+} formats[] = {{"text", SR_TABLE_TEXT},         {"csv", SR_TABLE_CSV},
                {"markdown", SR_TABLE_MARKDOWN}, {"md", SR_TABLE_MARKDOWN},
-               {"latex", SR_TABLE_LATEX}, {"tex", SR_TABLE_LATEX}};
+               {"latex", SR_TABLE_LATEX},       {"tex", SR_TABLE_LATEX}};
 
 sr_status sr_table_format_parse(const char *name, sr_table_format *out) {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
@@ -375,7 +386,8 @@ sr_status sr_table_format_parse(const char *name, sr_table_format *out) {
         }
     }
     return sr_fail(SR_ERROR_ARGUMENT,
-                   "unknown table format '%s'; allowed: text, csv, markdown (md), latex (tex)", name);
+                   "unknown table format '%s'; allowed: text, csv, markdown (md), latex (tex)",
+                   name);
 }
 
 static sr_markup markup_of(sr_table_format format) {
@@ -430,7 +442,8 @@ done:
     return status ? status : sr_text_status(out);
 }
 
-sr_status sr_table_time(const sr_record *records, size_t count, sr_table_format format, sr_text *out) {
+sr_status sr_table_time(const sr_record *records, size_t count, sr_table_format format,
+                        sr_text *out) {
     sr_sections sections;
     sr_status status = sr_sections_make(records, count, &sections);
     if (status)

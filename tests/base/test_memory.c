@@ -8,6 +8,12 @@
 
 #include <cmocka.h>
 
+// AddressSanitizer otherwise ends the program where malloc would return NULL.
+SR_API const char *__asan_default_options(void);
+const char *__asan_default_options(void) {
+    return "allocator_may_return_null=1";
+}
+
 static void sizes_are_checked(void **state) {
     size_t out;
     assert_true(sr_size_mul(3, 5, &out));

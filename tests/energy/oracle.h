@@ -1,5 +1,5 @@
-// Reads the reference files of tests/oracle (or of $SHORTRUN_ORACLE_DIR) for the tests of energies and
-// dynamics. Every helper fails the running test when something is missing.
+// Reads the reference files of tests/oracle (or of $SHORTRUN_ORACLE_DIR) for the tests of energies
+// and dynamics. Every helper fails the running test when something is missing.
 #ifndef SR_TESTS_ORACLE_H
 #define SR_TESTS_ORACLE_H
 
@@ -20,7 +20,8 @@ static inline const char *oracle_folder(void) {
 }
 
 // Calls check(tensors, name) for every file <prefix>*.safetensors; returns how many there were.
-static inline size_t oracle_each(const char *prefix, void (*check)(const sr_tensors *, const char *)) {
+static inline size_t oracle_each(const char *prefix,
+                                 void (*check)(const sr_tensors *, const char *)) {
     DIR *folder = opendir(oracle_folder());
     if (!folder)
         fail_msg("cannot open the folder of reference values %s", oracle_folder());
@@ -101,11 +102,12 @@ static inline void check_near(const char *what, size_t n, const double *a, const
         worst = fmax(worst, fabs(a[i] - expected[i]));
     }
     if (!(worst <= bound * fmax(largest, 1e-30)))
-        fail_msg("%s: off by %.3g of the largest entry, %.3g allowed", what, worst / largest, bound);
+        fail_msg("%s: off by %.3g of the largest entry, %.3g allowed", what, worst / largest,
+                 bound);
 }
 
-static inline void check_near_f32(const char *what, size_t n, const float *a, const double *expected,
-                                  double bound) {
+static inline void check_near_f32(const char *what, size_t n, const float *a,
+                                  const double *expected, double bound) {
     double *wide = widened(n, a);
     check_near(what, n, wide, expected, bound);
     sr_free(wide);

@@ -1,5 +1,5 @@
-// Energies of networks against PyTorch: value, gradient in x, gradient in every parameter, through the
-// public energy and every engine, for every energy_* file; and the double reference.
+// Energies of networks against PyTorch: value, gradient in x, gradient in every parameter, through
+// the public energy and every engine, for every energy_* file; and the double reference.
 #include "oracle.h"
 
 static const sr_engine engines[] = {SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN};

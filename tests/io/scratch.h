@@ -21,7 +21,7 @@ static inline int scratch_setup(void **state) {
     const char *base = getenv("TMPDIR");
     (void)state;
     snprintf(scratch_folder, sizeof scratch_folder, "%s/shortrun-test-XXXXXX",
-             base && *base ? base : "/tmp");
+             base && *base ? base : P_tmpdir);
     return mkdtemp(scratch_folder) ? 0 : -1;
 }
 

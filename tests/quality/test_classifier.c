@@ -196,33 +196,6 @@ static void test_learns_and_files(void **state) {
     assert_memory_equal(features[0], features[1], 300 * 16 * sizeof(float));
     assert_true(sr_top_one(300, 3, logits, test.labels) == accuracy);
 
-    // Logits are those of the whole network, features those before its last layer.
-    sr_plan *plan;
-    sr_workspace *workspace;
-    float whole[3];
-    must(sr_plan_create(sr_classifier_net(c), 1, SR_ENGINE_SCALAR, &plan));
-    must(sr_workspace_create(plan, &workspace));
-    sr_plan_set_weights(plan, c->theta);
-    for (size_t i = 0; i < 300; i += 37) {
-        sr_plan_forward(plan, workspace, 1, test.x + i * PIXELS, whole);
-        for (size_t o = 0; o < 3; o++)
-            assert_true(fabsf(whole[o] - logits[i * 3 + o]) < 1e-4f * (1 + fabsf(whole[o])));
-    }
-    sr_workspace_destroy(workspace);
-    sr_plan_destroy(plan);
-
-    // Values outside [-1, 1] are clamped, values that are not finite are refused.
-    for (size_t i = 0; i < PIXELS; i++)
-        test.x[i] = 5;
-    must(sr_classifier_features_of(c, 1, test.x, features[0], NULL));
-    for (size_t i = 0; i < PIXELS; i++)
-        test.x[i] = 1;
-    must(sr_classifier_features_of(c, 1, test.x, features[1], NULL));
-    assert_memory_equal(features[0], features[1], 16 * sizeof(float));
-    test.x[PIXELS + 7] = NAN;
-    assert_int_equal(sr_classifier_features_of(c, 2, test.x, features[0], NULL), SR_ERROR_ARGUMENT);
-    assert_non_null(strstr(sr_error_message(), "image 1, value 7"));
-
     sr_free(features[0]);
     sr_free(features[1]);
     sr_free(logits);
@@ -231,6 +204,45 @@ static void test_learns_and_files(void **state) {
     sr_classifier_destroy(d);
     blobs_clear(&train);
     blobs_clear(&test);
+}
+
+static void test_outputs(void **state) {
+    sr_dataset train = blobs(1, 120);
+    sr_classifier *c = trained(&train, NULL, 1, NULL);
+    float features[2][2 * 16], *all = sr_alloc(120 * 16, sizeof(float)), logits[120 * 3];
+    must(sr_classifier_features_of(c, 120, train.x, all, logits));
+    sr_free(all);
+
+    // Logits are those of the whole network, features those before its last layer.
+    sr_plan *plan;
+    sr_workspace *workspace;
+    float whole[3];
+    must(sr_plan_create(sr_classifier_net(c), 1, SR_ENGINE_SCALAR, &plan));
+    must(sr_workspace_create(plan, &workspace));
+    sr_plan_set_weights(plan, c->theta);
+    for (size_t i = 0; i < 120; i += 7) {
+        sr_plan_forward(plan, workspace, 1, train.x + i * PIXELS, whole);
+        for (size_t o = 0; o < 3; o++)
+            assert_true(fabsf(whole[o] - logits[i * 3 + o]) < 1e-4f * (1 + fabsf(whole[o])));
+    }
+    sr_workspace_destroy(workspace);
+    sr_plan_destroy(plan);
+
+    // Values outside [-1, 1] are clamped, values that are not finite are refused.
+    for (size_t i = 0; i < PIXELS; i++)
+        train.x[i] = 5;
+    must(sr_classifier_features_of(c, 1, train.x, features[0], NULL));
+    for (size_t i = 0; i < PIXELS; i++)
+        train.x[i] = 1;
+    must(sr_classifier_features_of(c, 1, train.x, features[1], NULL));
+    assert_memory_equal(features[0], features[1], 16 * sizeof(float));
+    train.x[PIXELS + 7] = NAN;
+    assert_int_equal(sr_classifier_features_of(c, 2, train.x, features[0], NULL),
+                     SR_ERROR_ARGUMENT);
+    assert_non_null(strstr(sr_error_message(), "image 1, value 7"));
+
+    sr_classifier_destroy(c);
+    blobs_clear(&train);
 }
 
 static void test_threads(void **state) {
@@ -339,13 +351,10 @@ static void test_find(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cross_entropy),
-        cmocka_unit_test(test_gradient),
-        cmocka_unit_test(test_learns_and_files),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_broken_files),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_cross_entropy),    cmocka_unit_test(test_gradient),
+        cmocka_unit_test(test_learns_and_files), cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_threads),          cmocka_unit_test(test_broken_files),
+        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_find),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,7 +69,7 @@ static void test_uniform_samples(void **state) {
     sr_toy_scores scores = judge(SR_EIGHT_GAUSSIANS, N, 2);
     assert_true(scores.kl > 1);
     assert_true(scores.within_3sd < 0.5);
-    assert_true(scores.mmd2 > 0.01);
+    assert_true(scores.mmd2 > 0.003);
     assert_true(scores.sliced_w2 > 0.2);
 }
 
@@ -102,7 +102,7 @@ static void test_samples_outside(void **state) {
     }
     for (size_t i = 0; i < N / 2; i++)
         memcpy(data + 2 * (N / 2 + i), data + 2 * i, 2 * sizeof(float));
-    near(judge(SR_EIGHT_GAUSSIANS, N, 2).kl, log(2), 1e-9);
+    near(judge(SR_EIGHT_GAUSSIANS, N, 2).kl, log(2), 1e-6); // but for the floor
 }
 
 static void test_grid_density(void **state) {

@@ -45,8 +45,9 @@ static void adam_follows_pytorch(void **state) {
         for (size_t i = 0; i < n; i++)
             worst = fmax(worst, fabs(point.theta[i] - want[t * n + i]));
     }
-    // The way is about 12 x 1e-3 long; 1e-6 of a parameter near 3 is four units in its last place.
-    if (worst > 1e-6)
+    // Parameters below 4 are rounded by at most 1.2e-7 in each of 12 steps; the way is about 1e-2
+    // long.
+    if (worst > 2e-6)
         fail_msg("largest difference from PyTorch's Adam: %g", worst);
     sr_point_clear(&point);
     sr_free(g);

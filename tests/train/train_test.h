@@ -77,6 +77,19 @@ static inline sr_train_options small_options(bool image) {
     return o;
 }
 
+// A run that must end by its gap bound after some dozens of good iterations, whatever the seed:
+// with so small a step the samples cannot follow the energy, and the gap grows on its negative
+// side.
+static inline sr_train_options doomed_options(void) {
+    sr_train_options o = small_options(false);
+    o.dynamics.step_size = 1e-6;
+    o.dynamics.start = SR_START_PERSISTENT;
+    o.gap_bound = 0.5;
+    o.rate = 0.01;
+    o.iterations = 500;
+    return o;
+}
+
 // A scratch folder of its own for each test program; removed with all in it.
 static inline const char *scratch(void) {
     static char folder[256];

@@ -27,12 +27,14 @@ typedef enum operation_kind {
     RUN_PRIMITIVE,
     ACTIVATE,            // z -> y = act(z), derivative; tensors: z, y, derivative
     MULTIPLY_DERIVATIVE, // dz = dy * derivative; tensors: dy, derivative, dz
+    BACKWARD_DATA_THIN,  // dx = thin backward-data; tensors: dz, weights, frame, dx
     DERIVE_FROM_OUTPUT   // dz = dy * act'(z), act' from y = act(z); tensors: dy, y, dz
 } operation_kind;
 
 typedef struct operation {
     operation_kind kind;
     sr_activation activation;
+    const sr_conv_shape *shape; // of BACKWARD_DATA_THIN
     dnnl_primitive_t primitive;
     int argument_count;
     int ids[MAX_ARGUMENTS];     // DNNL_ARG_*
@@ -394,6 +396,35 @@ static sr_status build_backward_data(onednn_chain *chain, size_t l, int like,
     return status;
 }
 
+// oneDNN pads 1 or 3 input channels to 16: the first layer's backward-data runs on our own kernel,
+// on dz in plain layout.
+static bool layer_is_thin(const sr_layer *layer) {
+    const sr_conv_shape *s = &layer->shape;
+    return !layer_is_dense(layer) && s->stride == 1 && s->in_channels <= 4 &&
+           s->padding < s->kernel_height && s->padding < s->kernel_width;
+}
+
+static sr_status build_backward_data_thin(onednn_chain *chain, int *result) {
+    const sr_conv_shape *s = &chain->layers[0].shape;
+    size_t dims[4] = {chain->batch, s->out_channels, s->out_height, s->out_width};
+    size_t frame_floats = sr_conv_thin_frame(s);
+    int dz = tensor_add_plain(chain, 4, dims, false);
+    int frame = tensor_add_plain(chain, 1, &frame_floats, false);
+    *result = tensor_add(chain, &chain->tensors[chain->input].desc, false);
+    if (dz == NO_TENSOR || frame == NO_TENSOR || *result == NO_TENSOR)
+        return SR_ERROR_MEMORY;
+    sr_status status = reorder_add(chain, &chain->backward_data, chain->at[0].dz, dz);
+    operation *o = status ? NULL : operation_add(&chain->backward_data, BACKWARD_DATA_THIN);
+    if (!o)
+        return status ? status : SR_ERROR_MEMORY;
+    o->shape = s;
+    argument(o, 0, dz);
+    argument(o, 0, chain->at[0].weights_plain);
+    argument(o, 0, frame);
+    argument(o, 0, *result);
+    return SR_OK;
+}
+
 static sr_status build_backward_weights(onednn_chain *chain, size_t l,
                                         const_dnnl_primitive_desc_t hint) {
     layer_tensors *at = &chain->at[l];
@@ -451,7 +482,9 @@ static sr_status build(onednn_chain *chain, dnnl_primitive_desc_t *forward) {
         chain->at[l].dy = dy;
         status = build_activation_backward(chain, l);
         size_t before = chain->backward_data.count;
-        if (!status)
+        if (!status && l == 0 && layer_is_thin(&chain->layers[0]))
+            status = build_backward_data_thin(chain, &dy);
+        else if (!status)
             status = build_backward_data(chain, l, l > 0 ? chain->at[l - 1].y : chain->input,
                                          forward[l], &dy);
         chain->dx_operations = chain->backward_data.count - before;
@@ -508,6 +541,9 @@ static void operation_run(const operation *o, onednn_state *state) {
     size_t n = state->chain->tensors[o->tensors[0]].size / sizeof(float);
     if (o->kind == ACTIVATE)
         sr_kernels_get()->activation(o->activation, n, a, b, c);
+    else if (o->kind == BACKWARD_DATA_THIN)
+        sr_kernels_get()->conv_backward_data_thin(o->shape, state->chain->batch, a, b, c,
+                                                  state_data(state, o->tensors[3]));
     else if (o->kind == MULTIPLY_DERIVATIVE)
         sr_kernels_get()->multiply(n, a, b, c);
     else
