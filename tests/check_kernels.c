@@ -265,6 +265,32 @@ static void check_multiply(const sr_kernels *reference, const sr_kernels *kernel
     guarded_end(&b2, "b");
 }
 
+static void check_multiply_slope(const sr_kernels *reference, const sr_kernels *kernels, size_t n,
+                                 size_t gap) {
+    static const sr_activation kinds[] = {SR_RELU, SR_LEAKY_RELU, SR_ELU, SR_TANH};
+    for (size_t a = 0; a < sizeof kinds / sizeof *kinds; a++) {
+        guarded dy = guarded_random(n, gap, random_wild), z = guarded_random(n, gap, random_wild);
+        guarded y = guarded_make(n, gap), slope = guarded_make(n, 0), found = guarded_make(n, gap);
+        guarded expected = guarded_make(n, 0);
+        reference->activation(kinds[a], n, z.data, y.data, slope.data);
+        reference->multiply_slope(kinds[a], n, dy.data, y.data, expected.data);
+        kernels->multiply_slope(kinds[a], n, dy.data, y.data, found.data);
+        compare_bits(sr_activation_name(kinds[a]), n, expected.data, found.data);
+        for (size_t i = 0; i < n; i++) { // and the slope is the derivative at z
+            double exact = (double)dy.data[i] * slope.data[i];
+            if (isfinite(exact) && fabs(exact) < 1e38 && isfinite(z.data[i]) &&
+                !(fabs(found.data[i] - exact) <= 6e-7 * fabs(dy.data[i]) + 1e-37))
+                complain("%s at %g: %g, from the derivative %g", sr_activation_name(kinds[a]),
+                         (double)z.data[i], (double)found.data[i], exact);
+        }
+        kernels->multiply_slope(kinds[a], n, dy.data, y.data, dy.data);
+        compare_bits("in place", n, expected.data, dy.data);
+        guarded *all[] = {&dy, &z, &y, &slope, &found, &expected};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            guarded_end(all[i], "multiply_slope");
+    }
+}
+
 static void check_random(const sr_kernels *reference, const sr_kernels *kernels, size_t n,
                          size_t gap, bool normal) {
     sr_stream stream = sr_stream_make(random_word(), SR_PURPOSE_TEST, random_word());
@@ -393,9 +419,10 @@ static const struct {
     {3, 2, 7, 7, 2, 4, 4, 2, 1},   // odd: a last column that no kernel reaches
     {2, 5, 3, 3, 1, 3, 3, 1, 0},   // over the remaining pixels
     {3, 17, 1, 1, 13, 1, 1, 1, 0}, // dense
-    {1, 1, 1, 1, 1, 1, 1, 1, 0},   //
-    {1, 2, 4, 9, 3, 1, 5, 1, 2},   // kernels that are not square
-    {2, 2, 9, 4, 3, 5, 1, 3, 0},   //
+    {3, 2, 3, 4, 5, 3, 4, 2, 0},   // kernel as large as the image
+    {1, 1, 1, 1, 1, 1, 1, 1, 0},   // one multiplication
+    {1, 2, 4, 9, 3, 1, 5, 1, 2},   // kernels that are not square, wide
+    {2, 2, 9, 4, 3, 5, 1, 3, 0},   // and tall
     {1, 2, 2, 2, 2, 5, 5, 1, 2},   // kernel larger than the image
     {1, 1, 3, 3, 2, 2, 2, 2, 3},   // padding larger than the kernel
     {0, 2, 4, 4, 2, 3, 3, 1, 1},   // nothing
@@ -624,7 +651,8 @@ static void bench_conv(const char *filter) {
     sr_free(y);
 }
 
-// Thin backward-data of every instruction set against the double reference, on shapes around the vectors.
+// Thin backward-data of every instruction set against the double reference, on shapes around the
+// vectors.
 static void check_conv_thin(const sr_kernels *kernels) {
     static const size_t shapes[][6] = {
         // in channels, height, width, out channels, kernel, padding
@@ -666,9 +694,10 @@ static const struct {
     const char *name;
     void (*check)(const sr_kernels *reference, const sr_kernels *kernels, size_t n, size_t gap);
 } checks[] = {
-    {"activation", check_activation},   {"multiply", check_multiply}, {"uniform", check_uniform},
-    {"normal", check_normal},           {"update", check_update},     {"adam", check_adam},
-    {"sum_squares", check_sum_squares},
+    {"activation", check_activation},   {"multiply", check_multiply},
+    {"uniform", check_uniform},         {"normal", check_normal},
+    {"update", check_update},           {"adam", check_adam},
+    {"sum_squares", check_sum_squares}, {"multiply_slope", check_multiply_slope},
 };
 
 static const struct {

@@ -96,6 +96,9 @@ typedef struct sr_kernels {
                        float *derivative);
     // out = a * b elementwise; in place allowed.
     void (*multiply)(size_t n, const float *a, const float *b, float *out);
+    // dz = dy * act'(z) where y = act(z): relu, leaky_relu, elu and tanh only. In place allowed.
+    void (*multiply_slope)(sr_activation activation, size_t n, const float *dy, const float *y,
+                           float *dz);
     void (*uniform)(sr_stream stream, uint64_t chain, uint32_t step, size_t n, float *out);
     void (*normal)(sr_stream stream, uint64_t chain, uint32_t step, size_t n, float *out);
     // x <- x - step_size * gradient + noise_scale * noise, then clamped to [low, high].

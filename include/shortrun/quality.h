@@ -103,7 +103,8 @@ SR_API void sr_classifier_options_default(sr_classifier_options *options);
 
 // Trains with softmax cross-entropy and Adam on square, labelled images; test may be NULL. accuracy: on the
 // test set (NULL allowed; NaN without one). Errors: SR_ERROR_ARGUMENT for sets without labels or of other
-// shapes, SR_ERROR_DIVERGED, SR_ERROR_INTERRUPTED when the monitor says stop.
+// shapes, SR_ERROR_DIVERGED, SR_ERROR_INTERRUPTED when the monitor says stop. The features are scaled by one
+// number so that their average variance over the training images is 1.
 SR_API sr_status sr_classifier_train(const sr_dataset *train, const sr_dataset *test,
                                      const sr_classifier_options *options, const sr_monitor *monitor,
                                      sr_classifier **out, double *accuracy);

@@ -26,11 +26,14 @@ static sr_status lock_folder(const sr_results *results, int *file) {
                    sr_results_folder(results));
 }
 
-// Below this the next checkpoint would not fit either.
+// Whether a failed write failed for want of room: by what was said, and by what is left (below a
+// megabyte the next checkpoint would not fit either).
 static bool disk_is_full(const sr_results *results) {
     struct statvfs info;
-    return statvfs(sr_results_folder(results), &info) == 0 &&
-           (double)info.f_bavail * (double)info.f_frsize < 1 << 20;
+    return strstr(sr_error_message(), strerror(ENOSPC)) ||
+           strstr(sr_error_message(), strerror(EDQUOT)) ||
+           (statvfs(sr_results_folder(results), &info) == 0 &&
+            (double)info.f_bavail * (double)info.f_frsize < 1 << 20);
 }
 
 // ---- progress over all cells

@@ -76,11 +76,64 @@ static void CONV_NAME(weights_plane)(const sr_conv_shape *s, const real *x, cons
     }
 }
 
+// The kernel covers the image exactly: one output a channel, a matrix product. The dense functions
+// below take the sums in the same order as the planes above, so they only save the bookkeeping.
+static bool CONV_NAME(is_dense)(const sr_conv_shape *s) {
+    return s->padding == 0 && s->kernel_height == s->in_height && s->kernel_width == s->in_width;
+}
+
+// y = x w^T + bias. x (batch, in), w (out, in), y (batch, out).
+static void CONV_NAME(dense_forward)(size_t batch, size_t in, size_t out, const real *x,
+                                     const real *w, const real *bias, real *y) {
+    for (size_t n = 0; n < batch; n++) {
+        for (size_t o = 0; o < out; o++) {
+            real sum = bias ? bias[o] : 0;
+            for (size_t c = 0; c < in; c++)
+                sum += w[o * in + c] * x[n * in + c];
+            y[n * out + o] = sum;
+        }
+    }
+}
+
+// dx = dy w.
+static void CONV_NAME(dense_backward_data)(size_t batch, size_t in, size_t out, const real *dy,
+                                           const real *w, real *dx) {
+    for (size_t n = 0; n < batch; n++) {
+        for (size_t c = 0; c < in; c++)
+            dx[n * in + c] = 0;
+        for (size_t o = 0; o < out; o++)
+            for (size_t c = 0; c < in; c++)
+                dx[n * in + c] += w[o * in + c] * dy[n * out + o];
+    }
+}
+
+// dw = dy^T x, dbias = sum of dy.
+static void CONV_NAME(dense_backward_weights)(size_t batch, size_t in, size_t out, const real *x,
+                                              const real *dy, real *dw, real *dbias) {
+    for (size_t o = 0; o < out; o++) {
+        real sum = 0;
+        for (size_t c = 0; c < in; c++)
+            dw[o * in + c] = 0;
+        for (size_t n = 0; n < batch; n++) {
+            for (size_t c = 0; c < in; c++)
+                dw[o * in + c] += dy[n * out + o] * x[n * in + c];
+            sum += dy[n * out + o];
+        }
+        if (dbias)
+            dbias[o] = sum;
+    }
+}
+
 void CONV_NAME(sr_conv_forward_scalar)(const sr_conv_shape *shape, size_t batch, const real *x,
                                        const real *w, const real *bias, real *y) {
     const size_t in = shape->in_height * shape->in_width;
     const size_t out = shape->out_height * shape->out_width;
     const size_t kernel = shape->kernel_height * shape->kernel_width;
+    if (CONV_NAME(is_dense)(shape)) {
+        CONV_NAME(dense_forward)
+        (batch, shape->in_channels * kernel, shape->out_channels, x, w, bias, y);
+        return;
+    }
     for (size_t n = 0; n < batch; n++) {
         for (size_t o = 0; o < shape->out_channels; o++) {
             real *plane = y + (n * shape->out_channels + o) * out;
@@ -88,8 +141,8 @@ void CONV_NAME(sr_conv_forward_scalar)(const sr_conv_shape *shape, size_t batch,
                 plane[i] = bias ? bias[o] : 0;
             for (size_t c = 0; c < shape->in_channels; c++)
                 CONV_NAME(forward_plane)
-                (shape, x + (n * shape->in_channels + c) * in,
-                 w + (o * shape->in_channels + c) * kernel, plane);
+            (shape, x + (n * shape->in_channels + c) * in,
+             w + (o * shape->in_channels + c) * kernel, plane);
         }
     }
 }
@@ -99,6 +152,11 @@ void CONV_NAME(sr_conv_backward_data_scalar)(const sr_conv_shape *shape, size_t 
     const size_t in = shape->in_height * shape->in_width;
     const size_t out = shape->out_height * shape->out_width;
     const size_t kernel = shape->kernel_height * shape->kernel_width;
+    if (CONV_NAME(is_dense)(shape)) {
+        CONV_NAME(dense_backward_data)
+        (batch, shape->in_channels * kernel, shape->out_channels, dy, w, dx);
+        return;
+    }
     for (size_t n = 0; n < batch; n++) {
         for (size_t c = 0; c < shape->in_channels; c++) {
             real *plane = dx + (n * shape->in_channels + c) * in;
@@ -106,8 +164,8 @@ void CONV_NAME(sr_conv_backward_data_scalar)(const sr_conv_shape *shape, size_t 
                 plane[i] = 0;
             for (size_t o = 0; o < shape->out_channels; o++)
                 CONV_NAME(backward_plane)
-                (shape, dy + (n * shape->out_channels + o) * out,
-                 w + (o * shape->in_channels + c) * kernel, plane);
+            (shape, dy + (n * shape->out_channels + o) * out,
+             w + (o * shape->in_channels + c) * kernel, plane);
         }
     }
 }
@@ -118,6 +176,11 @@ void CONV_NAME(sr_conv_backward_weights_scalar)(const sr_conv_shape *shape, size
     const size_t in = shape->in_height * shape->in_width;
     const size_t out = shape->out_height * shape->out_width;
     const size_t kernel = shape->kernel_height * shape->kernel_width;
+    if (CONV_NAME(is_dense)(shape)) {
+        CONV_NAME(dense_backward_weights)
+        (batch, shape->in_channels * kernel, shape->out_channels, x, dy, dw, dbias);
+        return;
+    }
     for (size_t o = 0; o < shape->out_channels; o++) {
         for (size_t i = 0; i < shape->in_channels * kernel; i++)
             dw[o * shape->in_channels * kernel + i] = 0;
@@ -126,8 +189,8 @@ void CONV_NAME(sr_conv_backward_weights_scalar)(const sr_conv_shape *shape, size
             const real *plane = dy + (n * shape->out_channels + o) * out;
             for (size_t c = 0; c < shape->in_channels; c++)
                 CONV_NAME(weights_plane)
-                (shape, x + (n * shape->in_channels + c) * in, plane,
-                 dw + (o * shape->in_channels + c) * kernel);
+            (shape, x + (n * shape->in_channels + c) * in, plane,
+             dw + (o * shape->in_channels + c) * kernel);
             for (size_t i = 0; i < out; i++)
                 sum += plane[i];
         }

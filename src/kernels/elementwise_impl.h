@@ -9,6 +9,33 @@ static void V_NAME(sr_multiply)(size_t n, const float *a, const float *b, float 
                       n - i);
 }
 
+// act'(z) in terms of the output y = act(z), for the activations that allow it.
+static inline vf slope_from_output(sr_activation activation, vf y) {
+    const vf zero = vf_set(0.0f), one = vf_set(1.0f);
+    switch (activation) {
+    case SR_RELU:
+        return vf_select(vf_less(zero, y), one, zero);
+    case SR_LEAKY_RELU:
+        return vf_select(vf_less(zero, y), one, vf_set(SR_LEAKY_SLOPE));
+    case SR_ELU:
+        return vf_select(vf_less(zero, y), one, vf_add(y, one));
+    default: // tanh
+        return vf_sub(one, vf_mul(y, y));
+    }
+}
+
+static void V_NAME(sr_multiply_slope)(sr_activation activation, size_t n, const float *dy,
+                                      const float *y, float *dz) {
+    size_t i = 0;
+    for (; i + V_WIDTH <= n; i += V_WIDTH)
+        vf_store(dz + i, vf_mul(vf_load(dy + i), slope_from_output(activation, vf_load(y + i))));
+    if (i < n)
+        vf_store_head(dz + i,
+                      vf_mul(vf_load_head(dy + i, n - i),
+                             slope_from_output(activation, vf_load_head(y + i, n - i))),
+                      n - i);
+}
+
 // x - s g + sigma eps, each product and sum rounded once, then clamped. NaN in x stays NaN.
 static inline vf update_one(vf x, vf gradient, vf minus_step, vf low, vf high) {
     x = vf_fma(minus_step, gradient, x);

@@ -28,6 +28,12 @@ struct sr_classifier {
 sr_status sr_classifier_create(const sr_net *net, const float *theta, sr_engine engine,
                                unsigned threads, sr_classifier **out);
 
+// Scales the features so that their variance, averaged over them, is 1 on the first rows of x (n,
+// inputs): the feature layer is divided and the last layer multiplied by one number, which leaves
+// the classifier as it is, because leaky_relu(a z) = a leaky_relu(z) for a > 0. Distances in the
+// features then have a unit.
+sr_status sr_classifier_unit_variance(sr_classifier *c, size_t n, const float *x);
+
 // Softmax cross-entropy of n rows of logits (n, classes): returns the sum of -log p(label), and
 // where seed is not NULL writes seed (n, classes) = scale (softmax - one-hot), the gradient of
 // scale times that sum.

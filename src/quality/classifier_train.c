@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHARD 16        // images per shard: enough for the kernels, and 8 shards in a batch of 128
-#define REPORT_EVERY 20 // iterations between progress reports
+#define SHARD 16         // images per shard: enough for the kernels, and 8 shards in a batch of 128
+#define REPORT_EVERY 20  // iterations between progress reports
+#define SCALE_ROWS 10000 // images that the scale of the features is taken from
 
 void sr_classifier_options_default(sr_classifier_options *options) {
     *options = (sr_classifier_options){
@@ -209,6 +210,35 @@ static sr_status check(const sr_dataset *train, const sr_dataset *test,
     return SR_OK;
 }
 
+sr_status sr_classifier_unit_variance(sr_classifier *c, size_t n, const float *x) {
+    const sr_layer *inner = &c->net.layers[c->net.layer_count - 2], *last = inner + 1;
+    size_t width = c->body.outputs;
+    n = n < SCALE_ROWS ? n : SCALE_ROWS;
+    float *features = sr_alloc(n, width * sizeof(float));
+    if (!features)
+        return SR_ERROR_MEMORY;
+    sr_status status = sr_classifier_features_of(c, n, x, features, NULL);
+    double sum = 0;
+    for (size_t f = 0; f < width && status == SR_OK; f++) {
+        double mean = 0;
+        for (size_t i = 0; i < n; i++)
+            mean += features[i * width + f] / (double)n;
+        for (size_t i = 0; i < n; i++)
+            sum += (features[i * width + f] - mean) * (features[i * width + f] - mean);
+    }
+    sr_free(features);
+    double deviation = sqrt(sum / ((double)n * (double)width));
+    if (status != SR_OK || !(deviation > 0))
+        return status;
+    for (size_t i = inner->weight; i < last->weight; i++)
+        c->theta[i] = (float)(c->theta[i] / deviation);
+    for (size_t i = last->weight; i < last->bias; i++)
+        c->theta[i] = (float)(c->theta[i] * deviation);
+    sr_plan_set_weights(c->plan, c->theta);
+    sr_hash_hex(c->theta, c->net.parameters * sizeof(float), c->hash);
+    return SR_OK;
+}
+
 // Accuracy on a set, features and logits discarded.
 static sr_status measure(sr_classifier *c, const sr_dataset *set, double *accuracy) {
     float *features = sr_alloc(set->count, c->body.outputs * sizeof(float));
@@ -239,6 +269,8 @@ sr_status sr_classifier_train(const sr_dataset *train, const sr_dataset *test,
         status = training_run(&t, monitor);
     if (status == SR_OK)
         status = sr_classifier_create(&t.net, t.theta, options->engine, options->threads, &c);
+    if (status == SR_OK)
+        status = sr_classifier_unit_variance(c, train->count, train->x);
     if (status == SR_OK && test)
         status = measure(c, test, &c->accuracy);
     training_clear(&t);

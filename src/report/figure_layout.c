@@ -5,7 +5,7 @@
 #include <string.h>
 
 // Room around the drawing area of a panel.
-#define LEFT 74
+#define LEFT 78
 #define RIGHT 18
 #define TOP 30
 #define BOTTOM 54
@@ -97,4 +97,61 @@ void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
         sr_text_append(script, "\n");
     }
     sr_text_append(script, "unset multiplot\n");
+}
+
+// ---- matrices of pictures
+// --------------------------------------------------------------------------
+
+#define ROW_LINES 6 // parts of a row's words that are shown
+
+void sr_layout_square(sr_text *script, sr_canvas canvas, size_t left, size_t top, size_t size) {
+    double w = (double)canvas.width, h = (double)canvas.height;
+    sr_text_append(script,
+                   "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
+                   "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
+                   (double)left / w, (double)(left + size) / w, 1 - (double)top / h,
+                   1 - (double)(top + size) / h);
+}
+
+void sr_layout_word(sr_text *script, sr_canvas canvas, const char *word, double x, double y,
+                    const char *align) {
+    sr_text_append(script, "set label ");
+    sr_script_quote(script, word);
+    sr_text_append(script, " at screen %.5f, screen %.5f %s textcolor rgb '#222222'\n",
+                   x / (double)canvas.width, 1 - y / (double)canvas.height, align);
+}
+
+// Splits ", " of a row's words in place; false at the end.
+static bool next_line(char **rest, char **line) {
+    *line = *rest;
+    if (!*line)
+        return false;
+    char *comma = strstr(*line, ", ");
+    if (comma)
+        *comma = 0;
+    *rest = comma ? comma + 2 : NULL;
+    return true;
+}
+
+void sr_layout_row_words(sr_text *script, sr_canvas canvas, const sr_section *section, size_t row,
+                         double x, double y) {
+    sr_text words = {0};
+    sr_row_words(section, row, "σ", &words);
+    char *rest = words.data, *line;
+    for (size_t i = 0; i < ROW_LINES && next_line(&rest, &line); i++)
+        sr_layout_word(script, canvas, line, x, y + 18.0 * (double)i, "right");
+    sr_text_clear(&words);
+}
+
+size_t sr_layout_row_width(const sr_section *section) {
+    size_t widest = 0;
+    for (size_t r = 0; r < section->rows; r++) {
+        sr_text words = {0};
+        sr_row_words(section, r, "σ", &words);
+        char *rest = words.data, *line;
+        while (next_line(&rest, &line))
+            widest = strlen(line) > widest ? strlen(line) : widest;
+        sr_text_clear(&words);
+    }
+    return (size_t)(LEGEND_CHARACTER * (double)widest) + 28;
 }

@@ -33,6 +33,22 @@ void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
                    const sr_legend_entry *legend, bool points);
 // "linecolor rgb '#0072B2' dashtype 1 linewidth 1.8 pointtype 7 pointsize 0.9"
 void sr_layout_style(sr_text *script, sr_line_style style, double width, bool points);
+// For pictures in a matrix, rows by noise and columns by K. Positions in pixels from the upper left
+// corner of a figure of width x height.
+typedef struct sr_canvas {
+    size_t width, height;
+} sr_canvas;
+// Margins of a square.
+void sr_layout_square(sr_text *script, sr_canvas canvas, size_t left, size_t top, size_t size);
+// A word; align: "left", "center" or "right".
+void sr_layout_word(sr_text *script, sr_canvas canvas, const char *word, double x, double y,
+                    const char *align);
+// A row's words, one part a line, ending at x and starting at y; the width that the widest line
+// needs.
+void sr_layout_row_words(sr_text *script, sr_canvas canvas, const sr_section *section, size_t row,
+                         double x, double y);
+size_t sr_layout_row_width(const sr_section *section);
+
 // Words and style of a row: colour by sigma, the same in every figure; dash and marker by what else
 // differs.
 void sr_layout_row(const sr_sections *sections, const sr_section *section, size_t row,

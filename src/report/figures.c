@@ -18,7 +18,8 @@ typedef struct score_panel {
     sr_quantity quantity;
     char title[160], y_label[160];
     bool logarithmic, from_zero;
-    double largest, upper; // of the means and their bars; end of the axis, 0: gnuplot's choice
+    double low, high; // of the means, with their bars above
+    bool shared;      // high is the end of the axis
 } score_panel;
 
 // Everything the writers of one figure share.
@@ -52,7 +53,26 @@ static void choose_scale(const sr_section *section, score_panel *panel) {
     }
     panel->logarithmic = low > 0 && high / low > 20;
     panel->from_zero = low >= 0 && !panel->logarithmic;
-    panel->largest = high;
+    panel->low = low;
+    panel->high = high;
+}
+
+// Tics at 1, 2 and 5 times powers of ten: a logarithmic axis here spans little more than two
+// decades.
+static void print_logarithmic_tics(const score_panel *panel, sr_text *script) {
+    static const double steps[] = {1, 2, 5};
+    double low = panel->low / 1.3, high = panel->high * 1.3;
+    bool sparse = high / low > 1e4, first = true; // powers of ten only
+    sr_text_append(script, "set logscale y\nset yrange [%.4g:%.4g]\nset ytics (", low, high);
+    for (double power = pow(10, floor(log10(low))); power <= high; power *= 10) {
+        for (size_t i = 0; i < (sparse ? 1 : 3); i++) {
+            if (steps[i] * power < low || steps[i] * power > high)
+                continue;
+            sr_text_append(script, "%s%g", first ? "" : ", ", steps[i] * power);
+            first = false;
+        }
+    }
+    sr_text_append(script, ")\n");
 }
 
 static void print_y_axis(const score_panel *panel, sr_text *script) {
@@ -60,9 +80,9 @@ static void print_y_axis(const score_panel *panel, sr_text *script) {
     sr_script_quote(script, panel->y_label);
     sr_text_append(script, " offset 0.5,0\n");
     if (panel->logarithmic)
-        sr_text_append(script, "set logscale y\n");
-    if (panel->from_zero && panel->upper > 0)
-        sr_text_append(script, "set yrange [0:%.4g]\n", panel->upper);
+        print_logarithmic_tics(panel, script);
+    else if (panel->shared)
+        sr_text_append(script, "set yrange [0:%.4g]\n", panel->high);
     else if (panel->from_zero)
         sr_text_append(script, "set yrange [0:*]\n");
 }
@@ -88,7 +108,7 @@ static void print_point(score_plot *plot, double x, const sr_stat *stat) {
         sr_text_append(&plot->data, "%g %.8g %.8g %zu %zu\n", x, stat->mean, stat->deviation,
                        stat->n, stat->diverged);
     else
-        sr_text_append(&plot->data, "%g NaN NaN 0 %zu\n", x, stat->diverged);
+        sr_text_append(&plot->data, "%g NaN NaN 0 %zu\n", x, stat->diverged); // breaks the line
 }
 
 // A cross near the upper edge where nothing is left to plot.
@@ -143,7 +163,7 @@ static void print_steps_panel(score_plot *plot, const score_panel *panel) {
         for (size_t c = 0; c < section->columns; c++) {
             sr_stat stat = sr_section_stat(section, line, c, panel->quantity);
             print_point(plot, (double)section->steps[c], &stat);
-            if (stat.n == 0 && stat.diverged > 0)
+            if (stat.n == 0 && stat.diverged > 0 && !panel->quantity.timing)
                 print_cross(plot, (double)section->steps[c], line, plot->legend[line].style.colour);
         }
     }
@@ -276,9 +296,17 @@ static void score_panels(const sr_section *section, score_plot *plot) {
         score_panel *panel = &plot->panel[p];
         panel->quantity = (sr_quantity){false, names[p]};
         snprintf(panel->title, sizeof panel->title, "%s", words->title);
-        snprintf(panel->y_label, sizeof panel->y_label, "%s%s%s", words->title,
-                 both ? ", nats" : "", words->direction < 0 ? " (lower is better)" : "");
+        snprintf(panel->y_label, sizeof panel->y_label, "%s%s", both ? "nats" : words->title,
+                 words->direction < 0 ? " (lower is better)" : "");
         choose_scale(section, panel);
+    }
+    if (both) { // one scale: the two divergences are there to be compared
+        double largest = fmax(plot->panel[0].high, plot->panel[1].high);
+        for (size_t p = 0; p < 2; p++) {
+            plot->panel[p].high = 1.06 * largest;
+            plot->panel[p].shared = plot->panel[p].from_zero = true;
+            plot->panel[p].logarithmic = false;
+        }
     }
 }
 
@@ -293,7 +321,7 @@ static void time_panels(const sr_section *section, score_plot *plot) {
         snprintf(panel->title, sizeof panel->title, "%s", titles[i]);
         snprintf(panel->y_label, sizeof panel->y_label, "time, ms");
         choose_scale(section, panel);
-        panel->logarithmic = i == 0 && section->columns > 2;
+        panel->logarithmic = i == 0 && section->columns > 2 && panel->low > 0;
         panel->from_zero = !panel->logarithmic;
     }
 }

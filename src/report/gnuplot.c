@@ -92,7 +92,6 @@ void sr_script_begin(sr_text *script, const sr_figure *figure, size_t width, siz
                    "# Writes %s.png and %s.svg. To draw it again, in this folder: gnuplot %s.gp\n"
                    "reset\n"
                    "set encoding utf8\n"
-                   "set datafile missing 'NaN'\n"
                    "do for [pass = 1:2] {\n"
                    "if (pass == 1) {\n"
                    "    if (strstrt(GPVAL_TERMINALS, 'pngcairo') > 0) {\n"
@@ -163,8 +162,8 @@ static sr_status draw_scripts(const sr_figures *figures, const char *const *scri
     return status;
 }
 
-// The next scripts in one process. A script that fails takes those behind it along, so each is then given a
-// process of its own; the last failure is returned.
+// The next scripts in one process. A script that fails takes those behind it along, so each is then
+// given a process of its own; the last failure is returned.
 static sr_status draw_some(const sr_figures *figures, size_t *next, const sr_monitor *monitor,
                            bool *missing) {
     char names[SCRIPTS_A_RUN][sizeof figures->list->name + 4];

@@ -1,6 +1,6 @@
 // Grids of image samples: one small PNG a cell, the training data in the same form, and an overview
 // that assembles them, rows by noise and columns by K.
-#include "report/report_internal.h"
+#include "report/figure_layout.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -161,47 +161,39 @@ static sr_status data_grid(const sr_report_input *input, const sr_sections *sect
 // ---- overview
 // --------------------------------------------------------------------------------------
 
-static void print_word(const char *word, double x, double y, size_t width, size_t height,
-                       const char *align, sr_text *script) {
-    sr_text_append(script, "set label ");
-    sr_script_quote(script, word);
-    sr_text_append(script, " at screen %.5f, screen %.5f %s textcolor rgb '#222222'\n",
-                   x / (double)width, 1 - y / (double)height, align);
-}
-
-static void print_row_words(const sr_section *section, size_t row, double x, double y, size_t width,
-                            size_t height, sr_text *script) {
-    sr_text words = {0};
-    sr_row_words(section, row, "σ", &words);
-    char *line = words.data;
-    for (size_t i = 0; line && i < 6; i++, y += 18) { // one part a line: the column is narrow
-        char *comma = strstr(line, ", ");
-        if (comma)
-            *comma = 0;
-        print_word(line, x, y, width, height, "right", script);
-        line = comma ? comma + 2 : NULL;
+static const sr_figure *find_grid(const sr_figure *grids, size_t count, size_t row, size_t column) {
+    for (size_t i = 0; i < count; i++) {
+        if (grids[i].row == row && grids[i].column == column)
+            return &grids[i];
     }
-    sr_text_clear(&words);
+    return NULL;
 }
 
-// One grid, drawn from its PNG, in the cell (row, column) of the matrix.
-static void print_grid(const sr_figure *grid, size_t left, size_t top, size_t width, size_t height,
-                       sr_text *script) {
-    double w = (double)width, h = (double)height;
-    sr_text_append(script,
-                   "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
-                   "set tmargin at screen %.5f\nset bmargin at screen %.5f\n"
-                   "plot '%s.png' binary filetype=png with rgbimage\nunset label\n",
-                   (double)left / w, (double)(left + THUMB) / w, 1 - (double)top / h,
-                   1 - (double)(top + THUMB) / h, grid->name);
+// One entry of the matrix: its grid, drawn from the PNG, or a word that says why there is none.
+static void print_entry(const sr_section *section, size_t row, size_t column, const sr_figure *grid,
+                        bool first, sr_text *script) {
+    if (grid) {
+        sr_text_append(script, "plot '%s.png' binary filetype=png with rgbimage\n", grid->name);
+    } else {
+        const sr_record *record = shown_record(section, row, column);
+        const char *word = !record                             ? "not run"
+                           : record->state == SR_CELL_DIVERGED ? "diverged"
+                                                               : "no samples";
+        sr_text_append(
+            script,
+            "set label 999 '%s' at graph 0.5, graph 0.5 center textcolor rgb '#888888'\n"
+            "set xrange [0:1]\nset yrange [0:1]\nplot NaN\nset autoscale\nset autoscale fix\n",
+            word);
+    }
+    sr_text_append(script, first ? "unset label\n" : "unset label 999\n"); // words stand once
 }
 
-static void print_overview(const sr_section *section, const sr_figure *figure,
-                           const sr_figure *grids, size_t count, sr_text *script) {
-    size_t left = 150, top = 72, step = THUMB + GAP;
-    size_t width = left + section->columns * step, height = top + section->rows * step;
+static sr_canvas print_overview(const sr_section *section, const sr_figure *figure,
+                                const sr_figure *grids, size_t count, sr_text *script) {
+    size_t left = sr_layout_row_width(section), top = 72, step = THUMB + GAP;
+    sr_canvas canvas = {left + section->columns * step, top + section->rows * step};
     char text[400];
-    sr_script_begin(script, figure, width, height, 1.5);
+    sr_script_begin(script, figure, canvas.width, canvas.height, 1.5);
     sr_text_append(script,
                    "unset border\nunset tics\nunset grid\nset autoscale fix\nset multiplot\n");
     snprintf(text, sizeof text, "%s: samples", section->title);
@@ -210,17 +202,21 @@ static void print_overview(const sr_section *section, const sr_figure *figure,
     sr_text_append(script, " at screen 0.5, screen 1 offset 0,-1.1 center font ',12'\n");
     for (size_t c = 0; c < section->columns; c++) {
         snprintf(text, sizeof text, "K = %zu", section->steps[c]);
-        print_word(text, (double)(left + c * step) + THUMB / 2.0, (double)top - 14, width, height,
-                   "center", script);
+        sr_layout_word(script, canvas, text, (double)(left + c * step) + THUMB / 2.0,
+                       (double)top - 14, "center");
     }
     for (size_t r = 0; r < section->rows; r++)
-        print_row_words(section, r, (double)left - 12, (double)(top + r * step) + THUMB / 2.0,
-                        width, height, script);
-    for (size_t i = 0; i < count; i++)
-        print_grid(&grids[i], left + grids[i].column * step, top + grids[i].row * step, width,
-                   height, script);
+        sr_layout_row_words(script, canvas, section, r, (double)left - 12,
+                            (double)(top + r * step) + THUMB / 2.0);
+    for (size_t r = 0; r < section->rows; r++) {
+        for (size_t c = 0; c < section->columns; c++) {
+            sr_layout_square(script, canvas, left + c * step, top + r * step, THUMB);
+            print_entry(section, r, c, find_grid(grids, count, r, c), r == 0 && c == 0, script);
+        }
+    }
     sr_text_append(script, "unset multiplot\n");
     sr_script_end(script);
+    return canvas;
 }
 
 static sr_status overview_figure(const sr_sections *sections, size_t index, size_t first,
@@ -233,10 +229,10 @@ static sr_status overview_figure(const sr_sections *sections, size_t index, size
     if (!figure)
         return SR_ERROR_MEMORY;
     sr_text script = {0};
-    print_overview(section, figure, &figures->list[first], count, &script);
+    sr_canvas canvas = print_overview(section, figure, &figures->list[first], count, &script);
     snprintf(figure->caption, sizeof figure->caption, "Samples, rows by noise, columns by K.");
     snprintf(figure->alt, sizeof figure->alt, "Matrix of sample grids of %.120s.", section->title);
-    figure->width = 150 + section->columns * (THUMB + GAP);
+    figure->width = canvas.width;
     sr_status status = sr_figure_write(figures, figure, ".gp", &script);
     sr_text_clear(&script);
     return status;

@@ -2,7 +2,7 @@
 // side on one window and one colour scale, and for each data set an overview of the samples, rows
 // by noise and columns by K. Data and samples are shown as the KL metric sees them: histograms on
 // the 80 x 80 grid, smoothed by a Gaussian of deviation 0.1.
-#include "report/report_internal.h"
+#include "report/figure_layout.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -146,17 +146,6 @@ static void print_style(double largest, double window, sr_text *script) {
         largest, -window, window, -window, window);
 }
 
-// Margins in pixels from the left upper corner.
-static void print_margins(size_t width, size_t height, size_t left, size_t top, size_t size,
-                          sr_text *script) {
-    double w = (double)width, h = (double)height;
-    sr_text_append(script,
-                   "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
-                   "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
-                   (double)left / w, (double)(left + size) / w, 1 - (double)top / h,
-                   1 - (double)(top + size) / h);
-}
-
 static void print_image(const sr_figure *figure, size_t block, double window, sr_text *script) {
     double cell = 2 * window / GRID, first = -window + cell / 2;
     sr_text_append(
@@ -188,20 +177,29 @@ static void panel_titles(const sr_record *record, char titles[3][64]) {
     }
 }
 
+// About five tics an axis, none at the corners, where those of two panels would meet.
+static void print_tics(double window, sr_text *script) {
+    double step = window < 2 ? 0.5 : window < 4 ? 1 : window < 8 ? 2 : ceil(window / 4);
+    double last = step * floor(0.92 * window / step);
+    sr_text_append(script, "set xtics %g,%g,%g\nset ytics %g,%g,%g\n", -last, step, last, -last,
+                   step, last);
+}
+
 static void print_cell_script(const sr_figure *figure, const sr_record *record, const char *label,
                               double window, double largest, sr_text *script) {
-    size_t left = 48, top = 62, width = left + 3 * PANEL + 2 * GAP + 84, height = top + PANEL + 40;
+    size_t left = 48, top = 62, width = left + 3 * PANEL + 2 * GAP + 100, height = top + PANEL + 40;
     char titles[3][64];
     panel_titles(record, titles);
     sr_script_begin(script, figure, width, height, 1.5);
     print_style(largest, window, script);
+    print_tics(window, script);
     sr_text_append(script, "set label 1 ");
     sr_script_quote(script, label);
     sr_text_append(
         script,
         " at screen 0.5, screen 1 offset 0,-1.1 center font ',12' textcolor rgb '#111111'\n");
     for (size_t i = 0; i < 3; i++) {
-        print_margins(width, height, left + i * (PANEL + GAP), top, PANEL, script);
+        sr_layout_square(script, (sr_canvas){width, height}, left + i * (PANEL + GAP), top, PANEL);
         sr_text_append(script, "%sset title ", i == 1 ? "unset label\nset format y ''\n" : "");
         sr_script_quote(script, titles[i]);
         sr_text_append(script, " offset 0,-0.5 textcolor rgb '#333333'\n");
@@ -269,50 +267,33 @@ typedef struct overview_writer {
     const sr_report_input *input;
     const sr_section *section;
     sr_figure *figure;
-    size_t rows, columns, width, height, left, top;
+    sr_canvas canvas;
+    size_t rows, columns, left, top;
     double window;
     double *work;
     size_t block;
     sr_text data, script;
 } overview_writer;
 
-static void print_word(overview_writer *o, const char *word, double x, double y,
-                       const char *align) {
-    sr_text_append(&o->script, "set label ");
-    sr_script_quote(&o->script, word);
-    sr_text_append(&o->script, " at screen %.5f, screen %.5f %s textcolor rgb '#222222'\n",
-                   x / (double)o->width, 1 - y / (double)o->height, align);
-}
-
 static void print_overview_labels(overview_writer *o) {
     char text[96];
-    print_word(o, "data", (double)o->left + THUMB / 2.0, (double)o->top - 14, "center");
+    sr_layout_word(&o->script, o->canvas, "data", (double)o->left + THUMB / 2.0,
+                   (double)o->top - 14, "center");
     for (size_t c = 0; c < o->columns; c++) {
         snprintf(text, sizeof text, "K = %zu", o->section->steps[c]);
-        print_word(o, text, (double)(o->left + (c + 1) * (THUMB + GAP)) + THUMB / 2.0,
-                   (double)o->top - 14, "center");
+        sr_layout_word(&o->script, o->canvas, text,
+                       (double)(o->left + (c + 1) * (THUMB + GAP)) + THUMB / 2.0,
+                       (double)o->top - 14, "center");
     }
-    for (size_t r = 0; r < o->rows; r++) {
-        sr_text words = {0};
-        sr_row_words(o->section, r, "σ", &words);
-        // one part a line: the labels stand in a narrow column
-        char *line = words.data, *comma;
-        double y = (double)(o->top + r * (THUMB + GAP)) + THUMB / 2.0;
-        for (size_t i = 0; line && i < 6; i++, y += 18) {
-            comma = strstr(line, ", ");
-            if (comma)
-                *comma = 0;
-            print_word(o, line, (double)o->left - 12, y, "right");
-            line = comma ? comma + 2 : NULL;
-        }
-        sr_text_clear(&words);
-    }
+    for (size_t r = 0; r < o->rows; r++)
+        sr_layout_row_words(&o->script, o->canvas, o->section, r, (double)o->left - 12,
+                            (double)(o->top + r * (THUMB + GAP)) + THUMB / 2.0);
 }
 
 static void print_overview_panel(overview_writer *o, size_t r, size_t c, const double *density,
                                  const char *what, const char *word) {
-    print_margins(o->width, o->height, o->left + c * (THUMB + GAP), o->top + r * (THUMB + GAP),
-                  THUMB, &o->script);
+    sr_layout_square(&o->script, o->canvas, o->left + c * (THUMB + GAP), o->top + r * (THUMB + GAP),
+                     THUMB);
     if (density) {
         print_density(density, o->block, what, &o->data);
         print_image(o->figure, o->block++, o->window, &o->script);
@@ -338,7 +319,7 @@ static double *overview_data(overview_writer *o) {
 
 static void print_overview(overview_writer *o) {
     double *data = overview_data(o);
-    sr_script_begin(&o->script, o->figure, o->width, o->height, 1.5);
+    sr_script_begin(&o->script, o->figure, o->canvas.width, o->canvas.height, 1.5);
     print_style(data ? largest_of(data) : 1, o->window, &o->script);
     sr_text_append(&o->script, "unset tics\n");
     char title[400];
@@ -374,13 +355,13 @@ static sr_status overview_figure(const sr_report_input *input, const sr_sections
         return SR_ERROR_MEMORY;
     o.rows = section->rows < PANELS_MAX ? section->rows : PANELS_MAX;
     o.columns = section->columns < PANELS_MAX ? section->columns : PANELS_MAX;
-    o.left = 190;
+    o.left = sr_layout_row_width(section);
     o.top = 72;
-    o.width = o.left + (o.columns + 1) * (THUMB + GAP) + 8;
-    o.height = o.top + o.rows * (THUMB + GAP) + 4;
+    o.canvas.width = o.left + (o.columns + 1) * (THUMB + GAP) + 8;
+    o.canvas.height = o.top + o.rows * (THUMB + GAP) + 4;
     o.window = sr_toy_window(section->toy_kind);
     print_overview(&o);
-    o.figure->width = o.width;
+    o.figure->width = o.canvas.width;
     snprintf(o.figure->caption, sizeof o.figure->caption,
              "Density of the samples, rows by noise, columns by K, lowest seed of each; all on the "
              "window "

@@ -211,7 +211,27 @@ static void test_outputs(void **state) {
     sr_classifier *c = trained(&train, NULL, 1, NULL);
     float features[2][2 * 16], *all = sr_alloc(120 * 16, sizeof(float)), logits[120 * 3];
     must(sr_classifier_features_of(c, 120, train.x, all, logits));
+    double variance = 0; // the features' average variance on the training images is 1
+    for (size_t f = 0; f < 16; f++) {
+        double mean = 0;
+        for (size_t i = 0; i < 120; i++)
+            mean += all[i * 16 + f] / 120;
+        for (size_t i = 0; i < 120; i++)
+            variance += (all[i * 16 + f] - mean) * (all[i * 16 + f] - mean) / (120 * 16);
+    }
+    assert_true(fabs(variance - 1) < 1e-5);
     sr_free(all);
+    // Another scale of the same function comes back to the same weights.
+    const sr_layer *inner = &c->net.layers[3], *last = &c->net.layers[4];
+    float *kept = sr_alloc(c->net.parameters, sizeof(float));
+    memcpy(kept, c->theta, c->net.parameters * sizeof(float));
+    for (size_t i = inner->weight; i < last->bias; i++)
+        c->theta[i] *= i < last->weight ? 4 : 0.25f;
+    sr_plan_set_weights(c->plan, c->theta);
+    must(sr_classifier_unit_variance(c, 120, train.x));
+    for (size_t i = 0; i < c->net.parameters; i++)
+        assert_true(fabsf(c->theta[i] - kept[i]) <= 1e-5f * fabsf(kept[i]));
+    sr_free(kept);
 
     // Logits are those of the whole network, features those before its last layer.
     sr_plan *plan;

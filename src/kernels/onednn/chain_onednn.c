@@ -28,7 +28,7 @@ typedef enum operation_kind {
     ACTIVATE,            // z -> y = act(z), derivative; tensors: z, y, derivative
     MULTIPLY_DERIVATIVE, // dz = dy * derivative; tensors: dy, derivative, dz
     BACKWARD_DATA_THIN,  // dx = thin backward-data; tensors: dz, weights, frame, dx
-    DERIVE_FROM_OUTPUT   // dz = dy * act'(z), act' from y = act(z); tensors: dy, y, dz
+    MULTIPLY_SLOPE       // dz = dy * act'(z), act' from y = act(z); tensors: dy, y, dz
 } operation_kind;
 
 typedef struct operation {
@@ -349,7 +349,7 @@ static sr_status build_activation_backward(onednn_chain *chain, size_t l) {
     at->dz = tensor_add(chain, &chain->tensors[at->y].desc, false);
     bool stored = at->derivative != NO_TENSOR;
     operation *o =
-        operation_add(&chain->backward_data, stored ? MULTIPLY_DERIVATIVE : DERIVE_FROM_OUTPUT);
+        operation_add(&chain->backward_data, stored ? MULTIPLY_DERIVATIVE : MULTIPLY_SLOPE);
     if (!o || at->dz == NO_TENSOR)
         return SR_ERROR_MEMORY;
     o->activation = layer->activation;
@@ -503,27 +503,6 @@ static inline void *state_data(const onednn_state *state, int index) {
     return (t->shared ? state->chain->shared : state->arena) + t->offset;
 }
 
-// dz = dy * act'(z), with act' written in terms of the output y.
-static void derive_from_output(sr_activation activation, size_t n, const float *restrict dy,
-                               const float *restrict y, float *restrict dz) {
-    switch (activation) {
-    case SR_RELU:
-    case SR_LEAKY_RELU: {
-        float slope = activation == SR_RELU ? 0.0f : SR_LEAKY_SLOPE;
-        for (size_t i = 0; i < n; i++)
-            dz[i] = dy[i] * (y[i] > 0.0f ? 1.0f : slope);
-        break;
-    }
-    case SR_ELU:
-        for (size_t i = 0; i < n; i++)
-            dz[i] = dy[i] * (y[i] > 0.0f ? 1.0f : y[i] + 1.0f);
-        break;
-    default: // tanh
-        for (size_t i = 0; i < n; i++)
-            dz[i] = dy[i] * (1.0f - y[i] * y[i]);
-    }
-}
-
 static void operation_run(const operation *o, onednn_state *state) {
     if (o->kind == RUN_PRIMITIVE) {
         dnnl_exec_arg_t arguments[MAX_ARGUMENTS + 1];
@@ -547,7 +526,7 @@ static void operation_run(const operation *o, onednn_state *state) {
     else if (o->kind == MULTIPLY_DERIVATIVE)
         sr_kernels_get()->multiply(n, a, b, c);
     else
-        derive_from_output(o->activation, n, a, b, c);
+        sr_kernels_get()->multiply_slope(o->activation, n, a, b, c);
 }
 
 // Runs the first `count` operations. The primitives were made for one thread and must run in one,

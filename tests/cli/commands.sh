@@ -1,0 +1,56 @@
+#!/bin/sh
+# Every command once, on good input: what it writes and prints, and that a finished run is not run again.
+set -u
+. "$(dirname "$0")/common.sh"
+"$files" broken "$work" || exit 1
+cd "$work" || exit 1
+
+works "$program" --version
+works "$program" --help
+for command in run train sample energy evaluate report features info completion; do
+    works "$program" $command --help
+    grep -q '^Usage: shortrun '$command "$work/out" || wrong "$command --help shows no usage"
+    works "$program" help $command
+done
+works "$program" run --keys
+grep -q step_size "$work/out" || wrong "--keys does not explain step_size"
+works "$program" info --json
+grep -q '"isa_active"' "$work/out" || wrong "info --json lacks the ISA"
+"$program" completion bash >completion.bash
+if command -v bash >/dev/null; then
+    works bash -c '. ./completion.bash; COMP_WORDS=(shortrun run --fr); COMP_CWORD=2; _shortrun
+                   [ "${COMPREPLY[*]}" = --fresh ]'
+    works bash -c '. ./completion.bash; COMP_WORDS=(shortrun train --engine s); COMP_CWORD=3; _shortrun
+                   [ "${COMPREPLY[*]}" = scalar ]'
+fi
+
+works "$program" train --dataset rings --iterations 30 --batch 32 --curve curve.csv --output m.safetensors
+[ "$(wc -l <curve.csv)" = 31 ] || wrong "the curve has not 30 lines"
+works "$program" train --dataset rings --iterations 30 --batch 32 --output m.safetensors
+grep -q 'done already' "$work/out" || wrong "a finished training was not noticed"
+works "$program" sample m.safetensors --n 50 --output s.npy --trace trace.csv
+[ "$(wc -l <trace.csv)" = 12 ] || wrong "the trace has not K + 1 = 11 lines"
+works "$program" sample m.safetensors --n 50 --output s.png
+works "$program" sample m.safetensors --n 50 --start data --output d.npy
+works "$program" energy m.safetensors --input s.npy
+[ "$(wc -l <"$work/out")" = 50 ] || wrong "energy printed not 50 lines"
+works "$program" energy m.safetensors --input s.npy --output e.npy --gradient g.npy
+works "$program" evaluate --real rings --fake s.npy --limit 500
+works "$program" train --dataset good-images-idx3-ubyte --iterations 2 --batch 2 --output i.safetensors
+works "$program" sample i.safetensors --n 3 --output i.png
+works "$program" evaluate --real good-images-idx3-ubyte --fake good-images-idx3-ubyte --features none --k 2
+
+works "$program" run good.yaml --dry-run
+[ ! -e results ] || wrong "a dry run left files"
+works "$program" run good.yaml --results r
+grep -q '2 cells: 2 done' "$work/out" || wrong "run: no summary of two cells"
+[ -s r/experiment.yaml ] && [ -s r/results.db ] && [ -s r/report/report.html ] || wrong "run: files are missing"
+works "$program" run good.yaml --results r --no-report
+grep -q '0 done, 0 diverged, 0 failed, 2 finished before' "$work/out" || wrong "finished cells ran again"
+works "$program" run good.yaml --results r --fresh --cells K=2 --no-report
+grep -q '1 cells\{0,1\}: 1 done' "$work/out" || wrong "--fresh --cells K=2 did not run one cell"
+rm -r r/report
+works "$program" report r
+[ -s r/report/report.html ] || wrong "report: no page"
+works "$program" report r --tables-only --format csv
+finish
