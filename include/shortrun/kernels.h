@@ -111,22 +111,20 @@ typedef struct sr_kernels {
     // Sum of squares in double: element i goes to partial sum i % 16, the sixteen are added
     // pairwise.
     double (*sum_squares)(size_t n, const float *x);
-    // Backward-data of a stride-1 convolution with few input channels: dy (batch, out_channels, out_height,
-    // out_width), w as in sr_conv_shape, dx (batch, in_channels, in_height, in_width), written.
-    // frame: scratch of sr_conv_thin_frame(shape) floats. padding < kernel size.
+    // Backward-data of a stride-1 convolution with few input channels: dy (batch, out_channels,
+    // out_height, out_width), w as in sr_conv_shape, dx (batch, in_channels, in_height, in_width),
+    // written. frame: scratch of sr_conv_thin_frame(shape) floats. padding < kernel size.
     void (*conv_backward_data_thin)(const sr_conv_shape *shape, size_t batch, const float *dy,
                                     const float *w, float *frame, float *dx);
 } sr_kernels;
 
-// Floats of a row and of the whole scratch of conv_backward_data_thin: one image of dy in a frame of zeros,
-// with room for a vector behind each row.
-static inline size_t sr_conv_thin_pitch(const sr_conv_shape *shape)
-{
+// Floats of a row and of the whole scratch of conv_backward_data_thin: one image of dy in a frame
+// of zeros, with room for a vector behind each row.
+static inline size_t sr_conv_thin_pitch(const sr_conv_shape *shape) {
     return shape->in_width + shape->kernel_width - 1 + 16;
 }
 
-static inline size_t sr_conv_thin_frame(const sr_conv_shape *shape)
-{
+static inline size_t sr_conv_thin_frame(const sr_conv_shape *shape) {
     return shape->out_channels * (shape->in_height + shape->kernel_height - 1) *
            sr_conv_thin_pitch(shape);
 }

@@ -1,9 +1,11 @@
 // What several commands need: messages, names of choices, reading a model, writing samples.
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 int cli_error(const char *format, ...) {
     cli_progress_clear();
@@ -39,6 +41,22 @@ const char *cli_optimiser_choice(int value) {
 bool cli_ends_with(const char *text, const char *end) {
     const size_t length = strlen(text), tail = strlen(end);
     return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+sr_status cli_check_writable(const char *path) {
+    char folder[1024];
+    if (!path || (sr_file_exists(path) && access(path, W_OK) == 0))
+        return SR_OK;
+    const char *slash = strrchr(path, '/');
+    const int length = slash ? (int)(slash - path) : 0;
+    // with a dot at the end, a file in the place of the folder is an error too
+    if (slash)
+        snprintf(folder, sizeof folder, "%.*s/.", length < 1000 ? length : 1000, path);
+    else
+        snprintf(folder, sizeof folder, ".");
+    if (access(folder, W_OK | X_OK) == 0)
+        return SR_OK;
+    return sr_fail(SR_ERROR_IO, "%s: cannot be written: %s", path, strerror(errno));
 }
 
 sr_status cli_model_load(const char *path, const char *model, sr_net *net, float **theta,

@@ -87,7 +87,9 @@ static int train(const char *name, const features_values *v) {
     sr_dataset data = {0}, test = {0};
     sr_classifier *classifier = NULL;
     double accuracy = 0.0;
-    sr_status status = sr_dataset_load(name, v->data, SR_TRAIN, v->limit, 0, &data);
+    sr_status status = cli_check_writable(v->output);
+    if (status == SR_OK)
+        status = sr_dataset_load(name, v->data, SR_TRAIN, v->limit, 0, &data);
     if (status == SR_OK && !data.labels)
         status = sr_fail(SR_ERROR_ARGUMENT, "%s: has no labels, so no classifier can be trained",
                          data.source);

@@ -18,6 +18,7 @@
 
 typedef struct progress {
     bool ready, terminal, colour, drawn;
+    bool compact; // this `what` did not fit beside a bar once: no jumping to and fro
     char what[256];
     double began, first; // when the count began, and where it stood then
     double last, total;  // of the count
@@ -82,7 +83,8 @@ static void draw(progress *p, const char *detail, double done, double total) {
     snprintf(text, sizeof text, "%s [%.*s%*s] %3.0f%%%s%s%s", p->what, full, "####################",
              BAR_WIDTH - full, "", floor(100.0 * share), detail[0] ? "  " : "", detail, left);
     const size_t width = terminal_width();
-    if (strlen(text) >= width) // without the bar, then cut
+    p->compact = p->compact || strlen(text) >= width;
+    if (p->compact) // without the bar, then cut
         snprintf(text, sizeof text, "%3.0f%% %s%s%s%s", floor(100.0 * share), p->what,
                  detail[0] ? "  " : "", detail, left);
     fprintf(stderr, "\r%s%.*s%s\033[K", p->colour ? "\033[36m" : "", (int)(width - 1), text,
@@ -105,7 +107,10 @@ static void on_progress(void *user, const char *what, const char *detail, double
             p->shown_at = fmax(p->shown_at, at - LINE_EVERY / 2.0);
     }
     p->last = done;
-    snprintf(p->what, sizeof p->what, "%s", what);
+    if (strcmp(what, p->what) != 0) {
+        snprintf(p->what, sizeof p->what, "%s", what);
+        p->compact = false;
+    }
     const bool end = done >= total;
     if (p->terminal) {
         if (end)

@@ -293,6 +293,10 @@ static int run(const cli_command *command, int argc, char **argv) {
         return cli_usage(command, "--output FILE.npy or FILE.png is missing");
     sr_status status = cli_samples_check_name(v.output);
     if (status == SR_OK)
+        status = cli_check_writable(v.output);
+    if (status == SR_OK)
+        status = cli_check_writable(v.trace);
+    if (status == SR_OK)
         status = cli_model_load(parsed.operands[0], v.model, &net, &theta, &file);
     if (status == SR_OK) {
         take_defaults(file, &net, &v);

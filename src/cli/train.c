@@ -382,7 +382,12 @@ static int run(const cli_command *command, int argc, char **argv) {
     if (v.match_data_noise)
         v.train.data_noise = fmax(v.train.data_noise, v.train.dynamics.noise);
     cli_catch_signals();
-    status = cli_status(sr_train_options_check(&v.train));
+    sr_status check = sr_train_options_check(&v.train);
+    if (check == SR_OK)
+        check = cli_check_writable(v.output);
+    if (check == SR_OK)
+        check = cli_check_writable(v.curve);
+    status = cli_status(check);
     if (status == 0)
         status = train(&v, &data);
     sr_dataset_clear(&data);

@@ -8,62 +8,88 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CURVE_POINTS 300 // of a training curve that are plotted
-#define ROWS_MAX 48      // lines in the legend
-#define KEPT_SHARE                                                                                 \
-    0.99 // of the gap's values lie below the upper end of its axis, and above the lower
+#define CURVE_BINS 150 // points of a training curve that are plotted, each the mean of a bin
+#define ROWS_MAX 48    // lines in the legend
+#define LINEAR_SPAN 30 // times the median gap: up to that the gap's axis is linear
 
-// ---- the range of the gap
-// --------------------------------------------------------------------------
+// ---- the axis of the gap ------------------------------------------------------------------------
+
+// A diverging gap runs to thousands while the others stay near 1. Where values span too much, the
+// axis is asinh(gap / unit): linear within `unit` of 0, logarithmic beyond. Otherwise unit = 0, a
+// linear axis.
+typedef struct gap_axis {
+    double low, high, unit;
+} gap_axis;
 
 static int compare_doubles(const void *left, const void *right) {
     double a = *(const double *)left, b = *(const double *)right;
     return a < b ? -1 : a > b;
 }
 
-// Quantiles over the curves of cells that did not diverge (of all, where all did): a diverging gap
-// runs to thousands and would flatten all else.
-static bool gap_range(const sr_section *section, double *low, double *high, bool *cut) {
-    size_t total = 0, count = 0;
-    bool any_done = false;
-    for (size_t i = 0; i < section->count; i++) {
-        total += section->records[i]->curve_count;
-        any_done |=
-            section->records[i]->state == SR_CELL_DONE && section->records[i]->curve_count > 0;
+static void choose_gap_scale(gap_axis *axis, double median) {
+    double largest = fmax(axis->high, -axis->low);
+    if (median > 0 && largest > LINEAR_SPAN * median) {
+        axis->unit = pow(10, floor(log10(median) + 0.5));
+        axis->low = 2 * axis->low - axis->unit; // room on a logarithmic axis
+        axis->high = 2 * axis->high + axis->unit;
+    } else {
+        double margin = 0.06 * (axis->high - axis->low) + 1e-6;
+        axis->low -= margin;
+        axis->high += margin;
     }
+}
+
+// False where there is no curve.
+static bool gap_range(const sr_section *section, gap_axis *axis) {
+    size_t total = 0, count = 0;
+    for (size_t i = 0; i < section->count; i++)
+        total += section->records[i]->curve_count;
     double *values = total ? sr_alloc(total, sizeof *values) : NULL;
     if (!values)
         return false;
-    double smallest = INFINITY, largest = -INFINITY;
+    *axis = (gap_axis){0};
     for (size_t i = 0; i < section->count; i++) {
         const sr_record *record = section->records[i];
         for (size_t p = 0; p < record->curve_count; p++) {
             double value = record->curve_gap[p];
             if (!isfinite(value))
                 continue;
-            smallest = fmin(smallest, value);
-            largest = fmax(largest, value);
-            if (!any_done || record->state == SR_CELL_DONE)
-                values[count++] = value;
+            axis->low = fmin(axis->low, value);
+            axis->high = fmax(axis->high, value);
+            values[count++] = fabs(value);
         }
     }
-    if (count == 0) {
-        sr_free(values);
-        return false;
+    if (count > 0) {
+        qsort(values, count, sizeof *values, compare_doubles);
+        choose_gap_scale(axis, values[count / 2]);
     }
-    qsort(values, count, sizeof *values, compare_doubles);
-    *low = fmin(values[(size_t)((1 - KEPT_SHARE) * (double)(count - 1))], 0);
-    *high = fmax(values[(size_t)(KEPT_SHARE * (double)(count - 1))], 0);
     sr_free(values);
-    double margin = 0.25 * (*high - *low) + 1e-6;
-    *low -= margin;
-    *high += margin;
-    *cut = smallest < *low || largest > *high;
-    return true;
+    return count > 0;
 }
 
-// ---- the gap
-// ---------------------------------------------------------------------------------------
+static void print_gap_tic(double value, const gap_axis *axis, sr_text *script) {
+    if (value >= axis->low && value <= axis->high)
+        sr_text_append(script, ", '%g' %g", value, value);
+}
+
+static void print_gap_axis(const gap_axis *axis, sr_text *script) {
+    sr_text_append(script, "set ylabel 'E(data) − E(samples)' offset 0.5,0\n");
+    if (axis->unit > 0) {
+        double largest = fmax(axis->high, -axis->low);
+        int decades = (int)ceil(log10(largest / axis->unit)), step = decades > 6 ? 2 : 1;
+        sr_text_append(script,
+                       "set nonlinear y via asinh(y / %g) inverse %g * sinh(y)\nset ytics ('0' 0",
+                       axis->unit, axis->unit);
+        for (int i = 0; i <= decades; i += step) {
+            print_gap_tic(axis->unit * pow(10, i), axis, script);
+            print_gap_tic(-axis->unit * pow(10, i), axis, script);
+        }
+        sr_text_append(script, ")\n");
+    }
+    sr_text_append(script, "set yrange [%.6g:%.6g]\n", axis->low, axis->high);
+}
+
+// ---- the gap ------------------------------------------------------------------------------------
 
 static void print_gap_block(const sr_record *record, size_t block, sr_text *data) {
     char label[512];
@@ -71,42 +97,43 @@ static void print_gap_block(const sr_record *record, size_t block, sr_text *data
              record->cell.train.dynamics.noise, (unsigned long long)record->cell.train.seed,
              record->state == SR_CELL_DIVERGED ? " diverged" : "");
     sr_text_append(data, "%s# block %zu: %s\n# iteration gap\n", block ? "\n\n" : "", block, label);
-    size_t count = record->curve_count, shown = count < CURVE_POINTS ? count : CURVE_POINTS;
-    for (size_t i = 0; i < shown; i++) {
-        size_t at =
-            shown > 1 ? i * (count - 1) / (shown - 1) : count - 1; // first and last are kept
-        sr_text_append(data, "%g %.6g\n", record->curve_iteration[at], record->curve_gap[at]);
+    size_t count = record->curve_count, bins = count < CURVE_BINS ? count : CURVE_BINS;
+    for (size_t b = 0; b < bins; b++) {
+        size_t from = b * count / bins, to = (b + 1) * count / bins;
+        double iteration = 0, gap = 0;
+        for (size_t i = from; i < to; i++) {
+            iteration += record->curve_iteration[i] / (double)(to - from);
+            gap += record->curve_gap[i] / (double)(to - from);
+        }
+        sr_text_append(data, "%g %.6g\n", iteration, gap);
     }
-    if (shown == 0)
+    if (bins == 0)
         sr_text_append(data, "NaN NaN\n");
 }
 
-static void print_end_cross(const sr_record *record, double low, double high, const char *colour,
+static void print_end_cross(const sr_record *record, const gap_axis *axis, const char *colour,
                             sr_text *script) {
-    size_t count = record->curve_count;
-    double y = record->curve_gap[count - 1], margin = 0.03 * (high - low);
-    y = isnan(y) ? low + margin : fmin(fmax(y, low + margin), high - margin);
+    size_t last = record->curve_count - 1;
+    while (last > 0 && !isfinite(record->curve_gap[last]))
+        last--;
+    double y = record->curve_gap[last];
     sr_text_append(
         script,
         "set label '×' at first %g, first %.6g center front font ',13' textcolor rgb '%s'\n",
-        record->curve_iteration[count - 1], y, colour);
+        record->curve_iteration[last], isfinite(y) ? y : axis->low, colour);
 }
 
 static void print_gap_panel(const sr_section *section, const sr_figure *figure, size_t column,
-                            const double range[2], const sr_legend_entry *legend, sr_text *script) {
-    sr_text_append(
-        script,
-        "set yrange [%.6g:%.6g]\nset xrange [0:*]\nset xlabel 'iteration' offset 0,0.4\n"
-        "set ylabel 'E(data) − E(samples)' offset 0.5,0\n"
-        "set arrow from graph 0, first 0 to graph 1, first 0 nohead linecolor rgb '#888888' "
-        "linewidth 0.8\n",
-        range[0], range[1]);
+                            const gap_axis *axis, const sr_legend_entry *legend, sr_text *script) {
+    print_gap_axis(axis, script);
+    sr_text_append(script, "set xrange [0:*]\nset xlabel 'iteration' offset 0,0.4\n"
+                           "set arrow from graph 0, first 0 to graph 1, first 0 nohead "
+                           "linecolor rgb '#888888' linewidth 0.8\n");
     for (size_t i = 0; i < section->count; i++) {
         const sr_record *record = section->records[i];
         if (section->column[i] == column && record->state == SR_CELL_DIVERGED &&
             record->curve_count > 0)
-            print_end_cross(record, range[0], range[1],
-                            legend[section->row[i] % ROWS_MAX].style.colour, script);
+            print_end_cross(record, axis, legend[section->row[i] % ROWS_MAX].style.colour, script);
     }
     size_t lines = 0;
     for (size_t i = 0; i < section->count; i++) {
@@ -134,9 +161,9 @@ static void panel_title(const sr_section *section, size_t column, char out[48]) 
 
 static sr_status gap_figure(const sr_sections *sections, size_t index, sr_figures *figures) {
     const sr_section *section = &sections->list[index];
-    double range[2];
-    bool cut, diverged = false;
-    if (!gap_range(section, &range[0], &range[1], &cut))
+    gap_axis axis;
+    bool diverged = false;
+    if (!gap_range(section, &axis))
         return SR_OK; // no curves
     sr_figure *figure =
         sr_figures_add(figures, SR_FIGURE_GAP, section, index, "gap_against_iteration");
@@ -158,7 +185,7 @@ static sr_status gap_figure(const sr_sections *sections, size_t index, sr_figure
     for (size_t c = 0; c < section->columns; c++) {
         panel_title(section, c, panel);
         sr_layout_panel(&script, &layout, c, panel);
-        print_gap_panel(section, figure, c, range, legend, &script);
+        print_gap_panel(section, figure, c, &axis, legend, &script);
     }
     sr_layout_end(&script, &layout, entries, legend, false);
     sr_script_end(&script);
@@ -166,9 +193,9 @@ static sr_status gap_figure(const sr_sections *sections, size_t index, sr_figure
     snprintf(
         figure->caption, sizeof figure->caption,
         "Energy gap, mean E(data) − mean E(samples), against the training iteration; one line a "
-        "seed.%s%s",
+        "seed, averaged over short spans.%s%s",
         diverged ? " A cross: training stopped there, diverged." : "",
-        cut ? " The vertical axis is cut where few points lie." : "");
+        axis.unit > 0 ? " The vertical axis is linear near 0 and logarithmic beyond." : "");
     snprintf(
         figure->alt, sizeof figure->alt,
         "Line plots of the energy gap against the training iteration on %.120s, one panel a K.",
@@ -183,8 +210,7 @@ done:
     return status;
 }
 
-// ---- the trajectory
-// --------------------------------------------------------------------------------
+// ---- the trajectory -----------------------------------------------------------------------------
 
 static bool in_entry(const sr_section *section, size_t i, size_t row, size_t column) {
     const sr_record *record = section->records[i];

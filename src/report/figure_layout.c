@@ -5,7 +5,7 @@
 #include <string.h>
 
 // Room around the drawing area of a panel.
-#define LEFT 78
+#define LEFT 86
 #define RIGHT 18
 #define TOP 30
 #define BOTTOM 54
@@ -53,9 +53,9 @@ void sr_layout_panel(sr_text *script, const sr_layout *layout, size_t i, const c
                    "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
                    (left + LEFT) / w, (left + (double)layout->panel_width - RIGHT) / w,
                    1 - (top + TOP) / h, 1 - (top + (double)layout->panel_height - BOTTOM) / h);
-    sr_text_append(script,
-                   "unset logscale\nunset arrow\nset autoscale\nset xtics auto\nset ytics auto\n"
-                   "unset key\nunset mxtics\nunset mytics\nset format '%%g'\nset title ");
+    sr_text_append(script, "unset logscale\nunset nonlinear y\nunset arrow\nset autoscale\nset "
+                           "xtics auto\nset ytics auto\n"
+                           "unset key\nunset mxtics\nunset mytics\nset format '%%g'\nset title ");
     if (i > 0)
         sr_text_append(script, "'' offset 0,-0.4\nunset label\nset title ");
     sr_script_quote(script, title);
@@ -80,7 +80,7 @@ void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
             script,
             "# the legend: a plot without data in the strip below the panels\n"
             "unset title\nunset xlabel\nunset ylabel\nunset border\nunset tics\nunset grid\n"
-            "unset logscale\nunset label\nunset arrow\n"
+            "unset logscale\nunset nonlinear y\nunset label\nunset arrow\n"
             "set lmargin at screen 0.01\nset rmargin at screen 0.99\n"
             "set tmargin at screen %.5f\nset bmargin at screen 0.0\n"
             "set xrange [0:1]\nset yrange [0:1]\n"
@@ -99,8 +99,7 @@ void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
     sr_text_append(script, "unset multiplot\n");
 }
 
-// ---- matrices of pictures
-// --------------------------------------------------------------------------
+// ---- matrices of pictures -----------------------------------------------------------------------
 
 #define ROW_LINES 6 // parts of a row's words that are shown
 

@@ -36,8 +36,7 @@ typedef struct score_plot {
     bool all_diverged; // some entry has no value because every seed diverged
 } score_plot;
 
-// ---- ranges
-// ----------------------------------------------------------------------------------------
+// ---- ranges -------------------------------------------------------------------------------------
 
 // A logarithmic axis where values span more than a factor of 20 (and are positive), else from zero.
 static void choose_scale(const sr_section *section, score_panel *panel) {
@@ -98,8 +97,7 @@ static void print_steps_axis(const sr_section *section, sr_text *script) {
     sr_text_append(script, ")\n");
 }
 
-// ---- one line
-// --------------------------------------------------------------------------------------
+// ---- one line -----------------------------------------------------------------------------------
 
 static void print_point(score_plot *plot, double x, const sr_stat *stat) {
     if (stat->cells == 0)
@@ -133,8 +131,7 @@ static void print_clause(score_plot *plot, size_t block, size_t line, const char
     sr_layout_style(&plot->script, plot->legend[line].style, 1.8, true);
 }
 
-// ---- against K
-// -------------------------------------------------------------------------------------
+// ---- against K ----------------------------------------------------------------------------------
 
 // Rank of a row among the rows of the same sigma: they share a colour and differ in dash and
 // marker.
@@ -177,8 +174,7 @@ static void print_steps_panel(score_plot *plot, const score_panel *panel) {
     sr_text_append(&plot->script, "\n");
 }
 
-// ---- against the noise
-// -----------------------------------------------------------------------------
+// ---- against the noise --------------------------------------------------------------------------
 
 static size_t section_sigmas(const sr_section *section, double *sigma) {
     size_t count = 0;
@@ -282,8 +278,7 @@ static sr_status print_noise_figure(score_plot *plot, const sr_layout *layout,
     return list_count ? SR_OK : SR_ERROR_ARGUMENT;
 }
 
-// ---- whole figures
-// ---------------------------------------------------------------------------------
+// ---- whole figures ------------------------------------------------------------------------------
 
 static void score_panels(const sr_section *section, score_plot *plot) {
     const char *leading = sr_section_leading(section);

@@ -29,8 +29,7 @@ const char *sr_script_ordered_colour(size_t i, size_t n) {
     return ordered[n > ORDERED ? i % ORDERED : i * (ORDERED - 1) / (n - 1)];
 }
 
-// ---- list of figures
-// -------------------------------------------------------------------------------
+// ---- list of figures ----------------------------------------------------------------------------
 
 void sr_figures_clear(sr_figures *figures) {
     sr_free(figures->list);
@@ -71,8 +70,7 @@ sr_status sr_figure_write(const sr_figures *figures, const sr_figure *figure, co
     return sr_file_write(path, sr_text_string(text), text->length);
 }
 
-// ---- scripts
-// ---------------------------------------------------------------------------------------
+// ---- scripts ------------------------------------------------------------------------------------
 
 void sr_script_quote(sr_text *script, const char *text) {
     sr_text_append(script, "'"); // within single quotes only the quote itself is special
@@ -110,7 +108,7 @@ void sr_script_begin(sr_text *script, const sr_figure *figure, size_t width, siz
                    (double)height * scale, scale, scale, scale, width, height, figure->name, width,
                    height, figure->name);
     sr_text_append(script, "set border 3 linecolor rgb '#555555'\n"
-                           "set tics nomirror textcolor rgb '#333333'\n"
+                           "set tics nomirror font ',9' textcolor rgb '#333333'\n"
                            "set grid linecolor rgb '#e4e4e4' linetype 1 linewidth 0.6\n"
                            "set errorbars small\n"
                            "set key noautotitle\n");
@@ -120,8 +118,7 @@ void sr_script_end(sr_text *script) {
     sr_text_append(script, "unset output\n}\n");
 }
 
-// ---- drawing
-// ---------------------------------------------------------------------------------------
+// ---- drawing ------------------------------------------------------------------------------------
 
 static bool has_script(const sr_figure *figure) {
     return figure->kind != SR_FIGURE_SAMPLES && figure->kind != SR_FIGURE_DATA;

@@ -158,8 +158,7 @@ static sr_status data_grid(const sr_report_input *input, const sr_sections *sect
     return SR_OK;
 }
 
-// ---- overview
-// --------------------------------------------------------------------------------------
+// ---- overview -----------------------------------------------------------------------------------
 
 static const sr_figure *find_grid(const sr_figure *grids, size_t count, size_t row, size_t column) {
     for (size_t i = 0; i < count; i++) {

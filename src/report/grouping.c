@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- rows
-// ------------------------------------------------------------------------------------------
+// ---- rows ---------------------------------------------------------------------------------------
 
 typedef struct keyed_record {
     const sr_record *record;
@@ -100,8 +99,7 @@ static sr_status make_columns(sr_section *section) {
     return SR_OK;
 }
 
-// ---- sections
-// --------------------------------------------------------------------------------------
+// ---- sections -----------------------------------------------------------------------------------
 
 static bool belongs(const sr_section *section, const sr_record *record) {
     return strcmp(section->group, record->cell.group) == 0 &&
@@ -242,8 +240,7 @@ size_t sr_sections_sigma_index(const sr_sections *sections, double sigma) {
     return i;
 }
 
-// ---- words
-// -----------------------------------------------------------------------------------------
+// ---- words --------------------------------------------------------------------------------------
 
 static void append_data_noise(const sr_section *section, const sr_cell *cell, sr_words which,
                               const char *text, sr_text *out) {
@@ -297,8 +294,7 @@ void sr_row_words(const sr_section *section, size_t row, const char *sigma_word,
     sr_text_clear(&rest);
 }
 
-// ---- statistics
-// ------------------------------------------------------------------------------------
+// ---- statistics ---------------------------------------------------------------------------------
 
 const sr_record *sr_section_record(const sr_section *section, size_t row, size_t column) {
     const sr_record *first = NULL;

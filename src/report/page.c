@@ -26,8 +26,7 @@ static const char *base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-// ---- pictures
-// --------------------------------------------------------------------------------------
+// ---- pictures -----------------------------------------------------------------------------------
 
 // False where the picture does not exist or would make the page too large.
 static bool append_image(page_writer *page, const sr_figure *figure) {
@@ -82,8 +81,7 @@ static const sr_figure *find_cell(const page_writer *page, sr_figure_kind kind, 
     return NULL;
 }
 
-// ---- head
-// ------------------------------------------------------------------------------------------
+// ---- head ---------------------------------------------------------------------------------------
 
 static void append_fact(sr_text *out, const char *value, const char *what) {
     sr_text_append(out, "<li><b>");
@@ -157,8 +155,7 @@ static void append_head(page_writer *page) {
                         "<a href=\"#again\">Run it again</a></nav>\n</header>\n<main>\n");
 }
 
-// ---- tables
-// ----------------------------------------------------------------------------------------
+// ---- tables -------------------------------------------------------------------------------------
 
 static sr_status append_table(page_writer *page, sr_status status, sr_table *table) {
     if (!status)
@@ -218,8 +215,7 @@ static sr_status append_time(page_writer *page) {
     return status;
 }
 
-// ---- one data set
-// ----------------------------------------------------------------------------------
+// ---- one data set -------------------------------------------------------------------------------
 
 static void append_grid_cell(page_writer *page, size_t index, size_t row, size_t column) {
     const sr_section *section = &page->sections->list[index];
@@ -324,8 +320,7 @@ static void append_section(page_writer *page, size_t index) {
     sr_text_append(out, "</section>\n");
 }
 
-// ---- what diverged, what was run
-// -------------------------------------------------------------------
+// ---- what diverged, what was run ----------------------------------------------------------------
 
 static void append_diverged(page_writer *page) {
     const sr_report_input *input = page->input;
@@ -403,8 +398,7 @@ static void append_settings(page_writer *page) {
     sr_text_append(out, "</section>\n");
 }
 
-// ---- definitions, tail
-// -----------------------------------------------------------------------------
+// ---- definitions, tail --------------------------------------------------------------------------
 
 static bool recorded(const page_writer *page, const char *metric) {
     for (size_t i = 0; i < page->sections->count; i++) {

@@ -17,8 +17,7 @@
 #define PANELS_MAX 64 // rows or columns of an overview
 #define CELLS_MAX 100 // cells of a data set that get panels of their own; the overview has them all
 
-// ---- densities on the grid
-// -------------------------------------------------------------------------
+// ---- densities on the grid ----------------------------------------------------------------------
 
 // Smooths along rows (stride 1) or columns (stride GRID), the kernel cut at 3 deviations and
 // normalised.
@@ -68,8 +67,7 @@ static bool gibbs(const float *energy, double window, double *density) {
     return isfinite(lowest);
 }
 
-// ---- files of a cell
-// -------------------------------------------------------------------------------
+// ---- files of a cell ----------------------------------------------------------------------------
 
 // A float32 array with the given last dimension and at least one row; false (and no memory)
 // otherwise.
@@ -127,8 +125,7 @@ static const sr_record *shown_record(const sr_section *section, size_t row, size
     return shown;
 }
 
-// ---- scripts
-// ---------------------------------------------------------------------------------------
+// ---- scripts ------------------------------------------------------------------------------------
 
 static void print_density(const double *density, size_t block, const char *what, sr_text *data) {
     sr_text_append(data, "%s# block %zu: %s\n", block ? "\n\n" : "", block, what);
@@ -161,8 +158,7 @@ static double largest_of(const double *density) {
     return largest;
 }
 
-// ---- one cell
-// --------------------------------------------------------------------------------------
+// ---- one cell -----------------------------------------------------------------------------------
 
 static void panel_titles(const sr_record *record, char titles[3][64]) {
     static const char *const words[3] = {"data", "samples", "exp(−E)/Z"};
@@ -260,8 +256,7 @@ static sr_status cell_figure(const sr_report_input *input, const sr_sections *se
     return status;
 }
 
-// ---- overview
-// --------------------------------------------------------------------------------------
+// ---- overview -----------------------------------------------------------------------------------
 
 typedef struct overview_writer {
     const sr_report_input *input;

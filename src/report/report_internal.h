@@ -5,8 +5,7 @@
 
 #include <shortrun/report.h>
 
-// ---- settings of a cell, as text (settings.c)
-// ------------------------------------------------------
+// ---- settings of a cell, as text (settings.c) ---------------------------------------------------
 
 // Everything that decides a cell's result besides K (the columns of the tables) and the seed (which
 // is averaged over). Two cells belong into one row only where all of these agree.
@@ -57,8 +56,7 @@ void sr_number_text(double value, char *out, size_t size);
 // Four significant digits and no exponent where that reads well: for headings and sentences.
 void sr_number_short(double value, char *out, size_t size);
 
-// ---- metrics, in words (metrics.c)
-// -----------------------------------------------------------------
+// ---- metrics, in words (metrics.c) --------------------------------------------------------------
 
 typedef struct sr_metric_words {
     const char *name;       // as in the records
@@ -74,8 +72,7 @@ const sr_metric_words *sr_metric_describe(const char *name);
 extern const sr_metric_words sr_metric_list[];
 const char *sr_metric_direction_words(int direction); // "lower is better"; "" for 0
 
-// ---- records in rows and columns (grouping.c)
-// ------------------------------------------------------
+// ---- records in rows and columns (grouping.c) ---------------------------------------------------
 
 // The records of one group and data set: what makes one table.
 typedef struct sr_section {
@@ -143,8 +140,7 @@ const char *sr_section_leading(const sr_section *section);
 bool sr_section_best(const sr_section *section, sr_quantity quantity, int direction, size_t *row,
                      size_t *column);
 
-// ---- tables of text (table.c)
-// ----------------------------------------------------------------------
+// ---- tables of text (table.c) -------------------------------------------------------------------
 
 typedef struct sr_table_cell {
     char *text; // owned
@@ -186,8 +182,7 @@ void sr_table_print(const sr_table *table, sr_markup markup, sr_text *out);
 void sr_escape(sr_markup markup, const char *text, sr_text *out); // text for that markup
 void sr_csv_field(const char *text, sr_text *out);                // quoted where it must be
 
-// ---- the tables of a report (tables.c, csv.c)
-// ------------------------------------------------------
+// ---- the tables of a report (tables.c, csv.c) ---------------------------------------------------
 
 // One quantity of a section; table is initialised here, cleared by the caller.
 sr_status sr_quality_table(const sr_section *section, const char *metric, sr_table *table);
@@ -204,8 +199,7 @@ void sr_csv_long(const sr_sections *sections, bool timing, const char *name, sr_
 // One line a row of the tables and quantity, columns for each K.
 void sr_csv_pivot(const sr_sections *sections, bool timing, sr_text *out);
 
-// ---- figures (figures.c, panels.c, gnuplot.c)
-// ------------------------------------------------------
+// ---- figures (figures.c, panels.c, gnuplot.c) ---------------------------------------------------
 
 // Where records' files are and where the report goes.
 typedef struct sr_report_input {
@@ -282,8 +276,7 @@ sr_status sr_figures_draw(const sr_figures *figures, const sr_monitor *monitor, 
 sr_status sr_child_run(const char *folder, const char *const *args, sr_text *errors,
                        int *exit_status, bool *missing);
 
-// ---- the page (html.c, page.c)
-// ---------------------------------------------------------------------
+// ---- the page (html.c, page.c) ------------------------------------------------------------------
 
 void sr_base64(const void *bytes, size_t count, sr_text *out);
 sr_status sr_page_make(const sr_report_input *input, const sr_sections *sections,

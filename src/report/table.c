@@ -87,8 +87,7 @@ sr_status sr_table_status(const sr_table *table) {
     return SR_OK;
 }
 
-// ---- escaping
-// --------------------------------------------------------------------------------------
+// ---- escaping -----------------------------------------------------------------------------------
 
 typedef struct replacement {
     const char *from, *to;
@@ -158,8 +157,7 @@ void sr_csv_field(const char *text, sr_text *out) {
     sr_text_append(out, "\"");
 }
 
-// ---- plain text
-// ------------------------------------------------------------------------------------
+// ---- plain text ---------------------------------------------------------------------------------
 
 static size_t display_width(const char *text) {
     size_t width = 0;
@@ -265,8 +263,7 @@ static void print_text(const sr_table *table, sr_text *out) {
     sr_text_append(out, "%s", sr_text_string(&table->notes));
 }
 
-// ---- Markdown
-// --------------------------------------------------------------------------------------
+// ---- Markdown -----------------------------------------------------------------------------------
 
 static void append_lines(const sr_text *lines, sr_markup markup, const char *end, sr_text *out) {
     for (const char *line = sr_text_string(lines); *line;) {
@@ -311,8 +308,7 @@ static void print_markdown(const sr_table *table, sr_text *out) {
     append_lines(&table->notes, SR_MARKUP_MARKDOWN, "\n\n", out);
 }
 
-// ---- LaTeX
-// -----------------------------------------------------------------------------------------
+// ---- LaTeX --------------------------------------------------------------------------------------
 
 static void print_latex_head(const char *text, sr_text *out) {
     if (strcmp(text, "sigma") == 0)
@@ -357,8 +353,7 @@ static void print_latex(const sr_table *table, sr_text *out) {
     sr_text_append(out, "\\bottomrule\n\\end{tabular}\n\\end{table}\n");
 }
 
-// ---- HTML
-// ------------------------------------------------------------------------------------------
+// ---- HTML ---------------------------------------------------------------------------------------
 
 static void print_html_head(const char *text, sr_text *out) {
     if (strcmp(text, "sigma") == 0)

@@ -36,8 +36,7 @@ static const struct {
 };
 #define PHASE_QUANTITIES (sizeof phase_quantities / sizeof *phase_quantities)
 
-// ---- label columns
-// ---------------------------------------------------------------------------------
+// ---- label columns ------------------------------------------------------------------------------
 
 // The settings shown as label columns: s, sigma, T always, then what varies; the mode of the data
 // noise goes into its column.
@@ -132,8 +131,7 @@ static void fill_labels(const sr_section *section, sr_table *table, size_t first
     sr_free(name);
 }
 
-// ---- entries
-// ---------------------------------------------------------------------------------------
+// ---- entries ------------------------------------------------------------------------------------
 
 int sr_section_decimals(const sr_section *section, sr_quantity quantity) {
     double smallest = INFINITY;
@@ -254,8 +252,7 @@ static double section_mean(const sr_section *section, const char *name) {
     return count ? sum / (double)count : NAN;
 }
 
-// ---- the tables
-// ------------------------------------------------------------------------------------
+// ---- the tables ---------------------------------------------------------------------------------
 
 static void open_table(const sr_section *section, sr_table *table, size_t extra) {
     sr_setting settings[SR_SETTING_COUNT];
@@ -368,8 +365,7 @@ sr_status sr_phase_table(const sr_section *section, sr_table *table) {
     return sr_table_status(table);
 }
 
-// ---- public
-// ----------------------------------------------------------------------------------------
+// ---- public -------------------------------------------------------------------------------------
 
 static const struct {
     const char *name;

@@ -369,12 +369,27 @@ static void test_find(void **state) {
     unsetenv("SHORTRUN_FEATURES");
 }
 
+// The weights that the project ships are those that scores are compared with.
+static void test_shipped_weights(void **state) {
+    char path[4096];
+    sr_classifier *c = NULL;
+    unsetenv("SHORTRUN_FEATURES");
+    must(sr_classifier_find("fashion_mnist", path, sizeof path));
+    must(sr_classifier_load(path, SR_ENGINE_AUTO, 1, &c));
+    assert_true(sr_classifier_accuracy(c) >= 0.9);
+    assert_int_equal(sr_classifier_net(c)->inputs, 28 * 28);
+    assert_int_equal(sr_classifier_net(c)->outputs, 10);
+    assert_string_equal(c->dataset, "fashion_mnist");
+    sr_classifier_destroy(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cross_entropy),    cmocka_unit_test(test_gradient),
         cmocka_unit_test(test_learns_and_files), cmocka_unit_test(test_outputs),
         cmocka_unit_test(test_threads),          cmocka_unit_test(test_broken_files),
         cmocka_unit_test(test_refusals),         cmocka_unit_test(test_find),
+        cmocka_unit_test(test_shipped_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
