@@ -17,63 +17,34 @@
 #define V_ISA SR_ISA_SCALAR
 #define V_NAME(operation) operation##_scalar
 
-// clang-format off: a table of words, one a line
+// One word a line:
+// clang-format off
 
 typedef float vf;
 typedef uint32_t vu;
 typedef bool vm;
 typedef double vd;
 
-static inline vf vf_set(float a) {
-    return a;
-}
-static inline vf vf_load(const float *p) {
-    return *p;
-}
-static inline void vf_store(float *p, vf a) {
-    *p = a;
-}
+static inline vf vf_set(float a) { return a; }
+static inline vf vf_load(const float *p) { return *p; }
+static inline void vf_store(float *p, vf a) { *p = a; }
 // The first n lanes, n < V_WIDTH; the others read as 0 and are not written.
-static inline vf vf_load_head(const float *p, size_t n) {
-    return n ? *p : 0;
-}
+static inline vf vf_load_head(const float *p, size_t n) { return n ? *p : 0; }
 static inline void vf_store_head(float *p, vf a, size_t n) {
     if (n)
         *p = a;
 }
-static inline vf vf_add(vf a, vf b) {
-    return a + b;
-}
-static inline vf vf_sub(vf a, vf b) {
-    return a - b;
-}
-static inline vf vf_mul(vf a, vf b) {
-    return a * b;
-}
-static inline vf vf_div(vf a, vf b) {
-    return a / b;
-}
-static inline vf vf_fma(vf a, vf b, vf c) {
-    return fmaf(a, b, c);
-} // a b + c, rounded once
-static inline vf vf_sqrt(vf a) {
-    return sqrtf(a);
-}
-static inline vf vf_max(vf a, vf b) {
-    return a > b ? a : b;
-}
-static inline vf vf_min(vf a, vf b) {
-    return a < b ? a : b;
-}
-static inline vf vf_abs(vf a) {
-    return fabsf(a);
-}
-static inline vm vf_less(vf a, vf b) {
-    return a < b;
-}
-static inline vf vf_select(vm m, vf a, vf b) {
-    return m ? a : b;
-}
+static inline vf vf_add(vf a, vf b) { return a + b; }
+static inline vf vf_sub(vf a, vf b) { return a - b; }
+static inline vf vf_mul(vf a, vf b) { return a * b; }
+static inline vf vf_div(vf a, vf b) { return a / b; }
+static inline vf vf_fma(vf a, vf b, vf c) { return fmaf(a, b, c); } // a b + c, rounded once
+static inline vf vf_sqrt(vf a) { return sqrtf(a); }
+static inline vf vf_max(vf a, vf b) { return a > b ? a : b; }
+static inline vf vf_min(vf a, vf b) { return a < b ? a : b; }
+static inline vf vf_abs(vf a) { return fabsf(a); }
+static inline vm vf_less(vf a, vf b) { return a < b; }
+static inline vf vf_select(vm m, vf a, vf b) { return m ? a : b; }
 
 static inline vu vf_bits(vf a) {
     vu b;
@@ -86,33 +57,15 @@ static inline vf vu_as_float(vu a) // the same bits
     memcpy(&b, &a, sizeof b);
     return b;
 }
-static inline vf vu_to_float(vu a) {
-    return (float)(int32_t)a;
-} // the signed value, rounded
-static inline vu vu_set(uint32_t a) {
-    return a;
-}
-static inline vu vu_ramp(uint32_t start) {
-    return start;
-} // start, start + 1, ...
-static inline vu vu_add(vu a, vu b) {
-    return a + b;
-}
-static inline vu vu_sub(vu a, vu b) {
-    return a - b;
-}
-static inline vu vu_and(vu a, vu b) {
-    return a & b;
-}
-static inline vu vu_or(vu a, vu b) {
-    return a | b;
-}
-static inline vu vu_xor(vu a, vu b) {
-    return a ^ b;
-}
-static inline vm vu_nonzero(vu a) {
-    return a != 0;
-}
+static inline vf vu_to_float(vu a) { return (float)(int32_t)a; } // the signed value, rounded
+static inline vu vu_set(uint32_t a) { return a; }
+static inline vu vu_ramp(uint32_t start) { return start; } // start, start + 1, ...
+static inline vu vu_add(vu a, vu b) { return a + b; }
+static inline vu vu_sub(vu a, vu b) { return a - b; }
+static inline vu vu_and(vu a, vu b) { return a & b; }
+static inline vu vu_or(vu a, vu b) { return a | b; }
+static inline vu vu_xor(vu a, vu b) { return a ^ b; }
+static inline vm vu_nonzero(vu a) { return a != 0; }
 #define vu_shift_left(a, count) ((vu)((a) << (count)))
 #define vu_shift_right(a, count) ((vu)((a) >> (count)))
 #define vu_shift_right_signed(a, count) ((vu)((int32_t)(a) >> (count)))
@@ -123,15 +76,9 @@ static inline vu vu_multiply_wide(vu a, vu b, vu *high) // returns the low half
     return (vu)product;
 }
 
-static inline vd vd_zero(void) {
-    return 0;
-}
-static inline vd vd_add_square(vd sum, vf a) {
-    return sum + (double)a * (double)a;
-}
-static inline void vd_store(double *p, vd a) {
-    *p = a;
-}
+static inline vd vd_zero(void) { return 0; }
+static inline vd vd_add_square(vd sum, vf a) { return sum + (double)a * (double)a; }
+static inline void vd_store(double *p, vd a) { *p = a; }
 
 // clang-format on
 

@@ -156,7 +156,7 @@ sr_status sr_classifier_find(const char *dataset, char *path, size_t size) {
         status =
             sr_fail(SR_ERROR_IO,
                     "no feature network for '%s' (searched: %s); train one with 'shortrun features "
-                    "%s' or name a file in SHORTRUN_FEATURES",
+                    "%s --output FILE' and name the file in SHORTRUN_FEATURES",
                     dataset, sr_text_string(&searched), dataset);
     }
     sr_text_clear(&searched);

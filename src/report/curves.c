@@ -119,7 +119,7 @@ static void print_end_cross(const sr_record *record, const gap_axis *axis, const
     double y = record->curve_gap[last];
     sr_text_append(
         script,
-        "set label '×' at first %g, first %.6g center front font ',13' textcolor rgb '%s'\n",
+        "set label '×' at first %g, first %.6g center front font cross textcolor rgb '%s'\n",
         record->curve_iteration[last], isfinite(y) ? y : axis->low, colour);
 }
 

@@ -40,7 +40,7 @@ sr_layout sr_layout_make(size_t panels, size_t entries, const sr_legend_entry *l
 void sr_layout_begin(sr_text *script, const char *title) {
     sr_text_append(script, "set multiplot\nset label 1000 ");
     sr_script_quote(script, title);
-    sr_text_append(script, " at screen 0.5, screen 1 offset 0,-1.1 center font ',12' "
+    sr_text_append(script, " at screen 0.5, screen 1 offset 0,-1.1 center font large "
                            "textcolor rgb '#111111'\n");
 }
 
@@ -59,7 +59,7 @@ void sr_layout_panel(sr_text *script, const sr_layout *layout, size_t i, const c
     if (i > 0)
         sr_text_append(script, "'' offset 0,-0.4\nunset label\nset title ");
     sr_script_quote(script, title);
-    sr_text_append(script, " offset 0,-0.4 font ',10' textcolor rgb '#333333'\n");
+    sr_text_append(script, " offset 0,-0.4 textcolor rgb '#333333'\n");
 }
 
 void sr_layout_style(sr_text *script, sr_line_style style, double width, bool points) {
@@ -68,7 +68,7 @@ void sr_layout_style(sr_text *script, sr_line_style style, double width, bool po
     sr_text_append(script, "linecolor rgb '%s' dashtype %s linewidth %g", style.colour,
                    dashes[style.variant % 6], width);
     if (points)
-        sr_text_append(script, " pointtype %d pointsize 0.9", markers[style.variant % 8]);
+        sr_text_append(script, " pointtype %d pointsize marker", markers[style.variant % 8]);
 }
 
 void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,

@@ -114,7 +114,7 @@ static void print_cross(score_plot *plot, double x, size_t line, const char *col
     plot->all_diverged = true;
     sr_text_append(
         &plot->script,
-        "set label '×' at first %g, graph %.3f center front font ',13' textcolor rgb '%s'\n", x,
+        "set label '×' at first %g, graph %.3f center front font cross textcolor rgb '%s'\n", x,
         0.965 - 0.05 * (double)(line % 8), colour);
 }
 

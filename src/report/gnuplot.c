@@ -88,9 +88,9 @@ void sr_script_begin(sr_text *script, const sr_figure *figure, size_t width, siz
                      double scale) {
     sr_text_append(script,
                    "# Writes %s.png and %s.svg. To draw it again, in this folder: gnuplot %s.gp\n"
+                   "do for [pass = 1:2] {\n"
                    "reset\n"
                    "set encoding utf8\n"
-                   "do for [pass = 1:2] {\n"
                    "if (pass == 1) {\n"
                    "    if (strstrt(GPVAL_TERMINALS, 'pngcairo') > 0) {\n"
                    "        set terminal pngcairo noenhanced size %.0f,%.0f font 'sans,10' "
@@ -98,17 +98,19 @@ void sr_script_begin(sr_text *script, const sr_figure *figure, size_t width, siz
                    "    } else {\n"
                    "        set terminal png noenhanced size %zu,%zu\n"
                    "    }\n"
+                   "    small = ',9'; large = ',12'; cross = ',13'; marker = 0.9 # points\n"
                    "    set output '%s.png'\n"
                    "} else {\n"
                    "    set terminal svg noenhanced size %zu,%zu dynamic font 'sans-serif,13' "
                    "background rgb '#ffffff'\n"
+                   "    small = ',12'; large = ',16'; cross = ',17'; marker = 0.65 # pixels\n"
                    "    set output '%s.svg'\n"
                    "}\n",
                    figure->name, figure->name, figure->name, (double)width * scale,
                    (double)height * scale, scale, scale, scale, width, height, figure->name, width,
                    height, figure->name);
     sr_text_append(script, "set border 3 linecolor rgb '#555555'\n"
-                           "set tics nomirror font ',9' textcolor rgb '#333333'\n"
+                           "set tics nomirror font small textcolor rgb '#333333'\n"
                            "set grid linecolor rgb '#e4e4e4' linetype 1 linewidth 0.6\n"
                            "set errorbars small\n"
                            "set key noautotitle\n");

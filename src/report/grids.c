@@ -198,7 +198,7 @@ static sr_canvas print_overview(const sr_section *section, const sr_figure *figu
     snprintf(text, sizeof text, "%s: samples", section->title);
     sr_text_append(script, "set label ");
     sr_script_quote(script, text);
-    sr_text_append(script, " at screen 0.5, screen 1 offset 0,-1.1 center font ',12'\n");
+    sr_text_append(script, " at screen 0.5, screen 1 offset 0,-1.1 center font large\n");
     for (size_t c = 0; c < section->columns; c++) {
         snprintf(text, sizeof text, "K = %zu", section->steps[c]);
         sr_layout_word(script, canvas, text, (double)(left + c * step) + THUMB / 2.0,

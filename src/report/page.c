@@ -164,6 +164,11 @@ static sr_status append_table(page_writer *page, sr_status status, sr_table *tab
     return status;
 }
 
+// Beside the divergence of the samples stands that of exp(-E)/Z: the two belong together.
+static bool shows_gibbs(const sr_section *section, const char *leading) {
+    return strcmp(leading, "kl") == 0 && sr_section_has(section, (sr_quantity){false, "kl_gibbs"});
+}
+
 static sr_status append_quality(page_writer *page) {
     sr_text *out = page->out;
     sr_status status = SR_OK;
@@ -177,6 +182,9 @@ static sr_status append_quality(page_writer *page) {
         sr_table table;
         const char *leading = sr_section_leading(section);
         status = append_table(page, sr_quality_table(section, leading, &table), &table);
+        bool both = shows_gibbs(section, leading);
+        if (both && !status)
+            status = append_table(page, sr_quality_table(section, "kl_gibbs", &table), &table);
         sr_text_append(out, "<details><summary>Other metrics of ");
         sr_page_text(out, section->title);
         sr_text_append(out, "</summary>\n");
@@ -345,6 +353,8 @@ static void append_diverged(page_writer *page) {
 }
 
 static void append_shared_settings(const sr_section *section, sr_text *out) {
+    const sr_cell *cell =
+        &section->row_cells[section->rows - 1]->cell; // one with noise, if any has
     sr_text_append(out, "<h3>");
     sr_page_text(out, section->title);
     sr_text_append(out, "</h3>\n<p class=\"note\">The same in all of its cells: ");
@@ -352,7 +362,9 @@ static void append_shared_settings(const sr_section *section, sr_text *out) {
         char text[SR_SETTING_TEXT];
         if (section->varies[s] || s == SR_SETTING_TEMPERATURE)
             continue;
-        sr_setting_shown(&section->records[0]->cell, (sr_setting)s, text);
+        sr_setting_shown(cell, (sr_setting)s, text);
+        if (strcmp(text, "-") == 0)
+            continue; // has no meaning here
         sr_text_append(out, "%s%s ", shown++ ? ", " : "", sr_setting_heading((sr_setting)s));
         sr_page_text(out, text);
     }

@@ -193,7 +193,7 @@ static void print_cell_script(const sr_figure *figure, const sr_record *record, 
     sr_script_quote(script, label);
     sr_text_append(
         script,
-        " at screen 0.5, screen 1 offset 0,-1.1 center font ',12' textcolor rgb '#111111'\n");
+        " at screen 0.5, screen 1 offset 0,-1.1 center font large textcolor rgb '#111111'\n");
     for (size_t i = 0; i < 3; i++) {
         sr_layout_square(script, (sr_canvas){width, height}, left + i * (PANEL + GAP), top, PANEL);
         sr_text_append(script, "%sset title ", i == 1 ? "unset label\nset format y ''\n" : "");
@@ -321,7 +321,7 @@ static void print_overview(overview_writer *o) {
     snprintf(title, sizeof title, "%s: density of the samples", o->section->title);
     sr_text_append(&o->script, "set label ");
     sr_script_quote(&o->script, title);
-    sr_text_append(&o->script, " at screen 0.5, screen 1 offset 0,-1.1 center font ',12'\n");
+    sr_text_append(&o->script, " at screen 0.5, screen 1 offset 0,-1.1 center font large\n");
     print_overview_labels(o);
     print_overview_panel(o, 0, 0, data, "data", "no data");
     for (size_t r = 0; r < o->rows; r++) {

@@ -182,17 +182,34 @@ void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTIN
 
 void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTING_TEXT]) {
     sr_setting_text(cell, setting, out);
-    if (setting == SR_SETTING_NOISE_LAST && cell->train.dynamics.noise == 0)
-        snprintf(out, SR_SETTING_TEXT, "-"); // without noise both are the same
-    bool zero = strcmp(out, "0") == 0;
-    if (zero && setting == SR_SETTING_DATA_LIMIT)
-        snprintf(out, SR_SETTING_TEXT, "all");
-    else if (zero && setting == SR_SETTING_SAMPLE_STEPS)
-        snprintf(out, SR_SETTING_TEXT, "as trained");
-    else if (zero && (setting == SR_SETTING_CLAMP || setting == SR_SETTING_AVERAGE ||
-                      setting == SR_SETTING_CLIP_NORM || setting == SR_SETTING_SPECTRAL ||
-                      setting == SR_SETTING_GAP_BOUND))
-        snprintf(out, SR_SETTING_TEXT, "none");
-    else if (zero && setting == SR_SETTING_TILE)
-        snprintf(out, SR_SETTING_TEXT, "auto");
+    const sr_dynamics *dynamics = &cell->train.dynamics;
+    const char *instead = NULL;
+    switch (setting) {
+    case SR_SETTING_NOISE_LAST: // without noise both are the same
+        instead = dynamics->noise == 0 ? "-" : NULL;
+        break;
+    case SR_SETTING_RESTART_RATE:
+        instead = dynamics->start != SR_START_PERSISTENT ? "-" : NULL;
+        break;
+    case SR_SETTING_DATA_LIMIT:
+        instead = cell->data_limit == 0 ? "all" : NULL;
+        break;
+    case SR_SETTING_SAMPLE_STEPS:
+        instead = cell->sample_steps == 0 ? "as trained" : NULL;
+        break;
+    case SR_SETTING_TILE:
+        instead = cell->train.tile == 0 ? "auto" : NULL;
+        break;
+    case SR_SETTING_CLAMP:
+    case SR_SETTING_AVERAGE:
+    case SR_SETTING_CLIP_NORM:
+    case SR_SETTING_SPECTRAL:
+    case SR_SETTING_GAP_BOUND:
+        instead = strcmp(out, "0") == 0 ? "none" : NULL;
+        break;
+    default:
+        break;
+    }
+    if (instead)
+        snprintf(out, SR_SETTING_TEXT, "%s", instead);
 }

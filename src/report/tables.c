@@ -204,12 +204,28 @@ static void entry_text(const sr_stat *stat, const entry_facts *facts, int decima
         snprintf(out + length, size - length, " [%zu]", stat->n);
 }
 
+// Where every entry has the same mean none is best.
+static bool all_equal(const sr_section *section, sr_quantity quantity) {
+    double first = NAN;
+    size_t entries = 0;
+    for (size_t r = 0; r < section->rows; r++) {
+        for (size_t c = 0; c < section->columns; c++) {
+            sr_stat stat = sr_section_stat(section, r, c, quantity);
+            if (stat.n > 0 && entries++ > 0 && stat.mean != first)
+                return false;
+            first = stat.n > 0 ? stat.mean : first;
+        }
+    }
+    return entries > 1;
+}
+
 // Fills the value columns, one a K, of the rows from `first`.
 static void fill_entries(const sr_section *section, sr_table *table, size_t first,
                          sr_quantity quantity, int direction, const entry_facts *facts) {
     int decimals = sr_section_decimals(section, quantity);
     size_t best_row = 0, best_column = 0;
-    bool marked = sr_section_best(section, quantity, direction, &best_row, &best_column);
+    bool marked = !all_equal(section, quantity) &&
+                  sr_section_best(section, quantity, direction, &best_row, &best_column);
     for (size_t c = 0; c < section->columns; c++) {
         char text[96];
         snprintf(text, sizeof text, "K = %zu", section->steps[c]);
