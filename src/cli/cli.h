@@ -38,8 +38,8 @@ const char *cli_optimiser_choice(int value);
 
 bool cli_ends_with(const char *text, const char *end);
 
-// Whether a file of this name can be written, as far as that can be seen before the work: its folder is there
-// and lets us in. NULL: no file, fine.
+// Whether a file of this name can be written, as far as that can be seen before the work: its
+// folder is there and lets us in. NULL: no file, fine.
 sr_status cli_check_writable(const char *path);
 
 // A network and its parameters from a safetensors file: `model` (sr_net_parse's text) or, where it

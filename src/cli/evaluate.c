@@ -14,10 +14,6 @@ static const char *format_choice(int value) {
     return names[value];
 }
 
-static const char *split_choice(int value) {
-    return value == SR_TRAIN ? "train" : "test";
-}
-
 typedef struct evaluate_values {
     const char *real, *fake, *metrics, *projections, *features, *data;
     size_t k, limit;
@@ -25,7 +21,6 @@ typedef struct evaluate_values {
     uint64_t seed;
     unsigned threads;
     int format;
-    sr_split split;
 } evaluate_values;
 
 #define AT(field) CLI_AT(evaluate_values, field)
@@ -38,7 +33,7 @@ static const cli_option table[] = {
      .words = CLI_WORDS_DATASET,
      .help =
          "what is compared with: a .npy file, (N, D) rows or images; a folder of PNG; an IDX file; "
-         "a data set's name; required"},
+         "a data set's name, name:test for its test part; required"},
     {.name = "fake",
      .type = CLI_TEXT,
      .value = "DATA",
@@ -88,12 +83,6 @@ static const cli_option table[] = {
      .value = "N",
      AT(limit),
      .help = "use at most so many rows of each (default: all; 10000 points of a 2-D density)"},
-    {.name = "split",
-     .type = CLI_CHOICE,
-     AT(split),
-     .choice = split_choice,
-     .choices = 2,
-     .help = "which part of a named data set (default train)"},
     {.name = "data",
      .type = CLI_TEXT,
      .value = "FOLDER",
@@ -123,7 +112,7 @@ static const cli_option table[] = {
 typedef struct side {
     size_t n, dim, channels, height, width;
     float *x;          // (n, dim)
-    bool named_images; // a data set that the program knows by name
+    const char *known; // name of an image set that the program knows; NULL: something else
     bool toy;
     sr_toy toy_kind;
 } side;
@@ -149,15 +138,26 @@ static sr_status load_rows(const char *path, size_t limit, side *out, bool *done
     return status;
 }
 
-static sr_status load_side(const char *name, const evaluate_values *v, side *out) {
+// "fashion_mnist:test" -> the name without its ending, and which part of the set it means.
+static sr_split split_name(const char *text, char *name, size_t size) {
+    const sr_split split = cli_ends_with(text, ":test") ? SR_TEST : SR_TRAIN;
+    const bool ending = split == SR_TEST || cli_ends_with(text, ":train");
+    snprintf(name, size, "%.*s", (int)(ending ? strrchr(text, ':') - text : (long)strlen(text)),
+             text);
+    return split;
+}
+
+static sr_status load_side(const char *text, const evaluate_values *v, side *out) {
     bool done = false;
+    char name[1024];
+    const sr_split split = split_name(text, name, sizeof name);
     if (is_npy(name)) {
         const sr_status status = load_rows(name, v->limit, out, &done);
         if (status != SR_OK || done)
             return status;
     }
     sr_dataset set;
-    const sr_status status = sr_dataset_load(name, v->data, v->split, v->limit, v->seed, &set);
+    const sr_status status = sr_dataset_load(name, v->data, split, v->limit, v->seed, &set);
     if (status != SR_OK)
         return status;
     *out = (side){.n = set.count,
@@ -168,8 +168,10 @@ static sr_status load_side(const char *name, const evaluate_values *v, side *out
                   .x = set.x,
                   .toy = set.toy,
                   .toy_kind = set.toy_kind};
-    for (const char *const *known = sr_dataset_names(); *known; known++)
-        out->named_images = out->named_images || (!set.toy && strcmp(*known, name) == 0);
+    for (const char *const *known = sr_dataset_names(); *known; known++) {
+        if (!set.toy && strcmp(*known, name) == 0)
+            out->known = *known;
+    }
     set.x = NULL; // taken over
     sr_dataset_clear(&set);
     return SR_OK;
@@ -201,10 +203,8 @@ static sr_status to_features(sr_classifier *classifier, const char *name, side *
 static const char *choose_features(const evaluate_values *v, const side *real, const side *fake) {
     if (v->features)
         return v->features;
-    if (real->named_images)
-        return v->real;
-    if (fake->named_images)
-        return v->fake;
+    if (real->known || fake->known)
+        return real->known ? real->known : fake->known;
     if ((real->height > 1 || real->width > 1) && (fake->height > 1 || fake->width > 1)) {
         sr_fail(SR_ERROR_ARGUMENT,
                 "images without a name: say in which features they are compared, with --features "
@@ -400,6 +400,7 @@ const cli_command cli_evaluate_command = {
     .about = "Frechet distances depend on the number of rows: compare only what has the same n.",
     .examples = "  shortrun evaluate --real a.npy --fake b.npy --metrics all --k 5 --format json\n"
                 "  shortrun evaluate --real fashion_mnist --fake samples.npy --limit 2048\n"
+                "  shortrun evaluate --real fashion_mnist --fake fashion_mnist:test --limit 2048\n"
                 "  shortrun evaluate --real eight_gaussians --fake points.npy\n",
     .options = table,
     .option_count = sizeof table / sizeof *table,

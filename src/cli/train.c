@@ -290,8 +290,7 @@ static sr_status choose_net(const train_values *v, const sr_dataset *data, sr_ne
     return sr_net_convnet(net, data->channels, data->height, 8, SR_LEAKY_RELU);
 }
 
-static void print_end(sr_trainer *trainer, const train_values *v, const watch *w,
-                      uint64_t before) {
+static void print_end(sr_trainer *trainer, const train_values *v, const watch *w, uint64_t before) {
     double seconds = 0.0, phases[SR_PHASE_COUNT], total = 0.0;
     sr_trainer_seconds(trainer, &seconds, phases);
     const uint64_t done = sr_trainer_iteration(trainer) - before;
@@ -317,8 +316,8 @@ static sr_status start_anew(const train_values *v) {
     return sr_fail(SR_ERROR_IO, "%s: cannot be replaced", v->output);
 }
 
-static int end_run(sr_status status, sr_trainer *trainer, const train_values *v,
-                   const watch *w, uint64_t before) {
+static int end_run(sr_status status, sr_trainer *trainer, const train_values *v, const watch *w,
+                   uint64_t before) {
     cli_progress_clear();
     if (status == SR_OK)
         print_end(trainer, v, w, before);

@@ -19,6 +19,7 @@
 // linear axis.
 typedef struct gap_axis {
     double low, high, unit;
+    double iterations; // end of the other axis
 } gap_axis;
 
 static int compare_doubles(const void *left, const void *right) {
@@ -52,6 +53,7 @@ static bool gap_range(const sr_section *section, gap_axis *axis) {
         const sr_record *record = section->records[i];
         for (size_t p = 0; p < record->curve_count; p++) {
             double value = record->curve_gap[p];
+            axis->iterations = fmax(axis->iterations, record->curve_iteration[p]);
             if (!isfinite(value))
                 continue;
             axis->low = fmin(axis->low, value);
@@ -65,6 +67,15 @@ static bool gap_range(const sr_section *section, gap_axis *axis) {
     }
     sr_free(values);
     return count > 0;
+}
+
+// 1, 2 or 5 times a power of ten: at most five tics, whose labels fit below a narrow panel.
+static double tic_step(double range) {
+    double power = pow(10, floor(log10(fmax(range, 1) / 5)));
+    double step = power;
+    for (size_t i = 0; range / step > 5; i++)
+        step = (i == 0 ? 2 : i == 1 ? 5 : 10) * power;
+    return step;
 }
 
 static void print_gap_tic(double value, const gap_axis *axis, sr_text *script) {
@@ -126,9 +137,11 @@ static void print_end_cross(const sr_record *record, const gap_axis *axis, const
 static void print_gap_panel(const sr_section *section, const sr_figure *figure, size_t column,
                             const gap_axis *axis, const sr_legend_entry *legend, sr_text *script) {
     print_gap_axis(axis, script);
-    sr_text_append(script, "set xrange [0:*]\nset xlabel 'iteration' offset 0,0.4\n"
-                           "set arrow from graph 0, first 0 to graph 1, first 0 nohead "
-                           "linecolor rgb '#888888' linewidth 0.8\n");
+    sr_text_append(script,
+                   "set xrange [0:%g]\nset xtics %g\nset xlabel 'iteration' offset 0,0.4\n"
+                   "set arrow from graph 0, first 0 to graph 1, first 0 nohead "
+                   "linecolor rgb '#888888' linewidth 0.8\n",
+                   axis->iterations, tic_step(axis->iterations));
     for (size_t i = 0; i < section->count; i++) {
         const sr_record *record = section->records[i];
         if (section->column[i] == column && record->state == SR_CELL_DIVERGED &&

@@ -5,7 +5,7 @@
 #include <string.h>
 
 // Room around the drawing area of a panel.
-#define LEFT 86
+#define LEFT 92
 #define RIGHT 18
 #define TOP 30
 #define BOTTOM 54
@@ -25,7 +25,7 @@ static size_t legend_columns(size_t width, size_t entries, const sr_legend_entry
 }
 
 sr_layout sr_layout_make(size_t panels, size_t entries, const sr_legend_entry *legend) {
-    sr_layout layout = {.panels = panels, .title_height = 34};
+    sr_layout layout = {.panels = panels, .title_height = 38};
     layout.columns = panels < 3 ? panels : panels == 4 ? 2 : 3;
     layout.rows = (panels + layout.columns - 1) / layout.columns;
     layout.panel_width = layout.columns == 1 ? 760 : layout.columns == 2 ? 500 : 350;

@@ -133,10 +133,12 @@ static void print_clause(score_plot *plot, size_t block, size_t line, const char
 
 // ---- against K ----------------------------------------------------------------------------------
 
-// Rank of a row among the rows of the same sigma: they share a colour and differ in dash and
-// marker.
+// Colour by sigma; rows of the same sigma differ in dash and marker. Where there is but one sigma,
+// colour by row.
 static sr_line_style row_style(const sr_sections *sections, const sr_section *section, size_t row) {
     double sigma = section->row_cells[row]->cell.train.dynamics.noise;
+    if (!section->varies[SR_SETTING_SIGMA])
+        return (sr_line_style){sr_script_colour(row), row / sr_script_colours};
     size_t variant = 0;
     for (size_t r = 0; r < row; r++)
         variant += section->row_cells[r]->cell.train.dynamics.noise == sigma;

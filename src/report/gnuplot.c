@@ -13,6 +13,7 @@
 static const char *const colours[] = {"#0072B2", "#E69F00", "#009E73", "#CC3311",
                                       "#CC79A7", "#56B4E9", "#333333", "#999933"};
 #define COLOURS (sizeof colours / sizeof *colours)
+const size_t sr_script_colours = COLOURS;
 
 // Viridis from dark to light, without the lightest end.
 static const char *const ordered[] = {"#440154", "#443A83", "#31688E",

@@ -456,7 +456,9 @@ static void append_tail(page_writer *page) {
     sr_text *out = page->out;
     sr_text_append(out, "<section id=\"again\">\n<h2>Run it again</h2>\n<pre><code>shortrun run ");
     sr_page_text(out, page->input->file[0] ? base_name(page->input->file) : "EXPERIMENT.yaml");
-    sr_text_append(out, "</code></pre>\n<p>Scores depend on the seeds, the engine, the precision "
+    sr_text_append(out, "</code></pre>\n<p><code>shortrun report FOLDER</code> makes this page "
+                        "anew from the results alone. "
+                        "Scores depend on the seeds, the engine, the precision "
                         "and the instruction set, "
                         "not on the number of threads or on interruptions; times depend on the "
                         "machine. Beside this page: "

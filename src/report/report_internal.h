@@ -258,6 +258,7 @@ void sr_script_begin(sr_text *script, const sr_figure *figure, size_t width, siz
 void sr_script_end(sr_text *script);
 // The text as a quoted gnuplot string.
 void sr_script_quote(sr_text *script, const char *text);
+extern const size_t sr_script_colours;      // distinct colours of the next function
 const char *sr_script_colour(size_t index); // categorical, colour-blind safe (Okabe and Ito)
 // Colour of K number i of n: ordered from dark to light.
 const char *sr_script_ordered_colour(size_t i, size_t n);

@@ -1,6 +1,6 @@
 # Shared by the tests of the program. Sourced with: program, helper as $1 and $2.
-program=$1
-files=$2
+program=$(realpath "$1") # the tests work in a folder of their own
+files=$(realpath "$2")
 work=$(mktemp -d "${TMPDIR:-/tmp}/shortrun-cli.XXXXXX") || exit 1
 mounted=
 clean() {

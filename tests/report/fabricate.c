@@ -13,14 +13,13 @@ static void *grown(void *old, size_t count, size_t size) {
     return bigger;
 }
 
-sr_record *made_add(made_set *made, const char *dataset, size_t steps, double step_size, double noise,
-                    uint64_t seed) {
+sr_record *made_add(made_set *made, const char *dataset, size_t steps, double step_size,
+                    double noise, uint64_t seed) {
     if (made->count == made->capacity) {
         size_t capacity = made->capacity ? 2 * made->capacity : 64;
-        made->records =
-            made->capacity
-                ? sr_realloc(made->records, made->capacity, capacity, sizeof *made->records)
-                : sr_alloc(capacity, sizeof *made->records);
+        made->records = made->capacity ? sr_realloc(made->records, made->capacity, capacity,
+                                                    sizeof *made->records)
+                                       : sr_alloc(capacity, sizeof *made->records);
         if (!made->records)
             abort();
         made->capacity = capacity;
@@ -76,7 +75,7 @@ void made_clear(made_set *made) {
     *made = (made_set){0};
 }
 
-// ---- a whole experiment ----------------------------------------------------------------------------
+// ---- a whole experiment -------------------------------------------------------------------------
 
 // Uniform on [0, 1), the same on every machine.
 static double draw(uint64_t *state) {
@@ -125,7 +124,8 @@ static void add_curves(sr_record *record, size_t points, uint64_t *state) {
     record->trace_count = trace;
     for (size_t k = 0; k < trace; k++) {
         double share = (double)k / (double)(trace - 1);
-        record->trace_energy[k] = 7 - 4 * (1 - exp(-3 * share)) * (1 + record->cell.train.dynamics.noise);
+        record->trace_energy[k] =
+            7 - 4 * (1 - exp(-3 * share)) * (1 + record->cell.train.dynamics.noise);
     }
 }
 
@@ -148,7 +148,8 @@ static void add_image(made_set *made, size_t steps, double noise, bool matched, 
     sr_record *record = made_add(made, "fashion_mnist", steps, 10, noise, seed);
     sr_cell *cell = &record->cell;
     snprintf(cell->model, sizeof cell->model, "convnet 1x28x28 nf=8 leaky_relu");
-    snprintf(record->features, sizeof record->features, "fashion_mnist classifier, 91.2%% accuracy");
+    snprintf(record->features, sizeof record->features,
+             "fashion_mnist classifier, 91.2%% accuracy");
     cell->data_noise_mode = matched ? SR_DATA_NOISE_MATCHED : SR_DATA_NOISE_FIXED;
     cell->train.data_noise = matched ? fmax(0.03, noise) : 0.03;
     cell->train.dynamics.start = SR_START_UNIFORM;
@@ -191,7 +192,7 @@ void made_experiment(made_set *made, size_t seeds) {
     }
 }
 
-// ---- files -----------------------------------------------------------------------------------------
+// ---- files --------------------------------------------------------------------------------------
 
 static void save(const char *folder, const char *name, size_t rank, const size_t *shape,
                  const float *x) {
@@ -212,7 +213,8 @@ static void mixture(size_t n, double deviation, uint64_t *state, float *x) {
 static void toy_files(const sr_record *record, const char *folder, uint64_t *state) {
     const size_t n = record->cell.samples, shape[2] = {n, 2};
     const size_t grid_shape[2] = {SR_TOY_GRID, SR_TOY_GRID};
-    float *x = sr_alloc(n, 2 * sizeof *x), *grid = sr_alloc(SR_TOY_GRID * SR_TOY_GRID, 2 * sizeof *x);
+    float *x = sr_alloc(n, 2 * sizeof *x),
+          *grid = sr_alloc(SR_TOY_GRID * SR_TOY_GRID, 2 * sizeof *x);
     float *energy = sr_alloc(SR_TOY_GRID * SR_TOY_GRID, sizeof *x);
     mixture(n, 0.2, state, x);
     save(folder, "data.npy", 2, shape, x);
