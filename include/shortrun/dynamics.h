@@ -18,25 +18,26 @@ typedef enum sr_start {
 SR_API const char *sr_start_name(sr_start start);
 SR_API sr_status sr_start_parse(const char *name, sr_start *out);
 
-// x_{k+1} = x_k - step_size grad E(x_k) + noise eps_k, k = 0 .. steps-1, then clamped if `clamp` > 0.
-// noise = 0 is the noise-free flow (Euler). Langevin at temperature T has noise^2 = 2 step_size T.
+// x_{k+1} = x_k - step_size grad E(x_k) + noise eps_k, k = 0 .. steps-1, then clamped if `clamp` >
+// 0. noise = 0 is the noise-free flow (Euler). Langevin at temperature T has noise^2 = 2 step_size
+// T.
 typedef struct sr_dynamics {
-    size_t steps;          // K >= 1
-    double step_size;      // s > 0
-    double noise;          // sigma >= 0
-    bool noise_last;       // add noise on the last step too
-    double clamp;          // states are clamped to [-clamp, clamp] after every step; 0: no clamp
+    size_t steps;     // K >= 1
+    double step_size; // s > 0
+    double noise;     // sigma >= 0
+    bool noise_last;  // add noise on the last step too
+    double clamp;     // states are clamped to [-clamp, clamp] after every step; 0: no clamp
     sr_start start;
     sr_start restart_from; // persistent: uniform, gaussian or data
-    double restart_rate;   // persistent: probability that a chain starts anew in an iteration, [0, 1]
+    double restart_rate; // persistent: probability that a chain starts anew in an iteration, [0, 1]
 } sr_dynamics;
 
 // Range of every field; the message says what was found and what is allowed.
 SR_API sr_status sr_dynamics_check(const sr_dynamics *dynamics);
 SR_API double sr_dynamics_temperature(const sr_dynamics *dynamics); // sigma^2 / (2 s)
 
-// Per-step diagnostics of a run, arrays of steps+1 (displacement: from x_k to x_{k+1}, last entry 0),
-// means over the chains in a fixed order. Any pointer may be NULL.
+// Per-step diagnostics of a run, arrays of steps+1 (displacement: from x_k to x_{k+1}, last entry
+// 0), means over the chains in a fixed order. Any pointer may be NULL.
 typedef struct sr_trace {
     double *energy;        // mean E(x_k)
     double *gradient_norm; // mean |grad E(x_k)|
@@ -45,20 +46,21 @@ typedef struct sr_trace {
 } sr_trace;
 
 // Initial states x (n, dim) for uniform and Gaussian starts; chain i of the stream (seed,
-// SR_PURPOSE_START, epoch). first: number of the first chain. The other starts need data that this module
-// does not have: for them x stays as it is.
+// SR_PURPOSE_START, epoch). first: number of the first chain. The other starts need data that this
+// module does not have: for them x stays as it is.
 SR_API void sr_start_fill(sr_start start, uint64_t seed, uint64_t epoch, uint64_t first, size_t n,
                           size_t dim, float *x);
 
-// Runs the dynamics in place on x (n, dim), chains numbered first, first+1, ..., noise from the stream
-// (seed, SR_PURPOSE_DYNAMICS, epoch). trace may be NULL (it costs one more evaluation at the end).
-// The team's energy is the one that is run. Same bits for any number of threads. States that are not
-// finite are no error here: look at the trace or at x. Errors: those of sr_dynamics_check, memory.
+// Runs the dynamics in place on x (n, dim), chains numbered first, first+1, ..., noise from the
+// stream (seed, SR_PURPOSE_DYNAMICS, epoch). trace may be NULL (it costs one more evaluation at the
+// end). The team's energy is the one that is run. Same bits for any number of threads. States that
+// are not finite are no error here: look at the trace or at x. Errors: those of sr_dynamics_check,
+// memory.
 SR_API sr_status sr_dynamics_run(sr_team *team, const sr_dynamics *dynamics, uint64_t seed,
                                  uint64_t epoch, uint64_t first, size_t n, float *x,
                                  const sr_trace *trace);
-// As above with the standard normals given: noise (steps, n, dim), NULL for none; they are scaled by
-// dynamics->noise. For tests against references.
+// As above with the standard normals given: noise (steps, n, dim), NULL for none; they are scaled
+// by dynamics->noise. For tests against references.
 SR_API sr_status sr_dynamics_run_given(sr_team *team, const sr_dynamics *dynamics,
                                        const float *noise, size_t n, float *x,
                                        const sr_trace *trace);

@@ -1,5 +1,5 @@
-// energy: scalar functions E(x), low on data, behind one small interface. A network with one output, the
-// closed-form densities, or a user's own function. Knows nothing of samplers.
+// energy: scalar functions E(x), low on data, behind one small interface. A network with one
+// output, the closed-form densities, or a user's own function. Knows nothing of samplers.
 #ifndef SHORTRUN_ENERGY_H
 #define SHORTRUN_ENERGY_H
 
@@ -16,9 +16,10 @@ typedef struct sr_energy_workspace sr_energy_workspace;
 // What an implementation supplies. All functions take n <= tile samples x (n, dim).
 typedef struct sr_energy_ops {
     // e (n) = E(x) and, where dx is not NULL, dx (n, dim) = gradient of E in x. e may be NULL.
-    void (*evaluate)(const void *self, void *workspace, size_t n, const float *x, float *e, float *dx);
-    // dtheta (parameters) = sum_i weight_i dE(x_i)/dtheta, written; e (n) may be NULL. NULL if there are
-    // no parameters.
+    void (*evaluate)(const void *self, void *workspace, size_t n, const float *x, float *e,
+                     float *dx);
+    // dtheta (parameters) = sum_i weight_i dE(x_i)/dtheta, written; e (n) may be NULL. NULL if
+    // there are no parameters.
     void (*gradient_theta)(const void *self, void *workspace, size_t n, const float *x,
                            const float *weight, float *e, float *dtheta);
     sr_status (*workspace_create)(const void *self, void **workspace); // NULL: none needed
@@ -29,57 +30,66 @@ typedef struct sr_energy_ops {
     void (*destroy)(void *self); // NULL: nothing to release
 } sr_energy_ops;
 
-// Takes ownership of self, also when it fails (ops->destroy releases it); the table is copied. dim, tile
-// >= 1; tile: samples evaluated at a time by one thread. The result for a sample may depend on its place
-// in the tile at most.
-SR_API sr_status sr_energy_create(const sr_energy_ops *ops, void *self, size_t dim, size_t parameters,
-                                  size_t tile, sr_energy **out);
+// Takes ownership of self, also when it fails (ops->destroy releases it); the table is copied. dim,
+// tile
+// >= 1; tile: samples evaluated at a time by one thread. The result for a sample may depend on its
+// place in the tile at most.
+SR_API sr_status sr_energy_create(const sr_energy_ops *ops, void *self, size_t dim,
+                                  size_t parameters, size_t tile, sr_energy **out);
 SR_API void sr_energy_destroy(sr_energy *energy);
 SR_API size_t sr_energy_dim(const sr_energy *energy);
 SR_API size_t sr_energy_tile(const sr_energy *energy);
 SR_API size_t sr_energy_parameters(const sr_energy *energy);
 
 // A network with one output. tile 0 chooses one from the network alone. Parameters are set with
-// sr_energy_set_parameters; before that they are zero. SR_ERROR_ARGUMENT when the outputs are not one.
-SR_API sr_status sr_energy_network(const sr_net *net, sr_engine engine, size_t tile, sr_energy **out);
-// theta (parameters), copied. Must not run while the energy is evaluated. An energy without parameters
-// ignores it.
+// sr_energy_set_parameters; before that they are zero. SR_ERROR_ARGUMENT when the outputs are not
+// one.
+SR_API sr_status sr_energy_network(const sr_net *net, sr_engine engine, size_t tile,
+                                   sr_energy **out);
+// theta (parameters), copied. Must not run while the energy is evaluated. An energy without
+// parameters ignores it.
 SR_API void sr_energy_set_parameters(sr_energy *energy, const float *theta);
-SR_API const sr_plan *sr_energy_plan(const sr_energy *energy);               // NULL if not a network
+SR_API const sr_plan *sr_energy_plan(const sr_energy *energy); // NULL if not a network
 
-// Closed forms: E(x) = -log density (up to a constant where said), computed in double inside. Arrays are
-// copied. SR_ERROR_ARGUMENT names what is out of range.
-// Mixture of `count` isotropic Gaussians: centres (count, dim), deviation, weights (count; NULL: equal;
-// they need not sum to one).
+// Closed forms: E(x) = -log density (up to a constant where said), computed in double inside.
+// Arrays are copied. SR_ERROR_ARGUMENT names what is out of range. Mixture of `count` isotropic
+// Gaussians: centres (count, dim), deviation, weights (count; NULL: equal; they need not sum to
+// one).
 SR_API sr_status sr_energy_gaussian_mixture(size_t dim, size_t count, const double *centres,
-                                            double deviation, const double *weights, sr_energy **out);
-// Rings in 2-D: radii (count), each ring's radial profile Gaussian of the given deviation; E up to a
-// constant: E = -log sum_r exp(-(|x| - R_r)^2 / (2 deviation^2)); its gradient at the origin is taken as 0.
-SR_API sr_status sr_energy_rings(size_t count, const double *radii, double deviation, sr_energy **out);
+                                            double deviation, const double *weights,
+                                            sr_energy **out);
+// Rings in 2-D: radii (count), each ring's radial profile Gaussian of the given deviation; E up to
+// a constant: E = -log sum_r exp(-(|x| - R_r)^2 / (2 deviation^2)); its gradient at the origin is
+// taken as 0.
+SR_API sr_status sr_energy_rings(size_t count, const double *radii, double deviation,
+                                 sr_energy **out);
 // E = |x|^2 / (2 deviation^2), any dimension.
 SR_API sr_status sr_energy_quadratic(size_t dim, double deviation, sr_energy **out);
 
 // A user's own function, called for n samples at a time, from several threads at once:
 // e (n), dx (n, dim) may be NULL.
-typedef void (*sr_energy_callback)(void *user, size_t n, size_t dim, const float *x, float *e, float *dx);
+typedef void (*sr_energy_callback)(void *user, size_t n, size_t dim, const float *x, float *e,
+                                   float *dx);
 SR_API sr_status sr_energy_function(size_t dim, sr_energy_callback callback, void *user,
                                     sr_energy **out);
 
 // One thread's scratch; the energy must outlive it.
 SR_API sr_status sr_energy_workspace_create(const sr_energy *energy, sr_energy_workspace **out);
 SR_API void sr_energy_workspace_destroy(sr_energy_workspace *workspace);
-SR_API double *sr_energy_workspace_seconds(sr_energy_workspace *workspace); // SR_PHASE_COUNT, never NULL
+SR_API double *
+sr_energy_workspace_seconds(sr_energy_workspace *workspace); // SR_PHASE_COUNT, never NULL
 
-// One tile, by one thread: n <= tile. See sr_energy_ops. gradient_theta: only where there are parameters;
-// weight (n), NULL: all ones.
+// One tile, by one thread: n <= tile. See sr_energy_ops. gradient_theta: only where there are
+// parameters; weight (n), NULL: all ones.
 SR_API void sr_energy_evaluate(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
                                const float *x, float *e, float *dx);
-SR_API void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
-                                     const float *x, const float *weight, float *e, float *dtheta);
+SR_API void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspace *workspace,
+                                     size_t n, const float *x, const float *weight, float *e,
+                                     float *dtheta);
 
-// Many threads' scratch and the batch drivers on it. Tiles are fixed by the energy, reductions run in the
-// order of the tiles: the same bits for any number of threads. The energy must outlive the team; one team
-// is used by one caller at a time. threads 0: all of the machine's.
+// Many threads' scratch and the batch drivers on it. Tiles are fixed by the energy, reductions run
+// in the order of the tiles: the same bits for any number of threads. The energy must outlive the
+// team; one team is used by one caller at a time. threads 0: all of the machine's.
 typedef struct sr_team sr_team;
 SR_API sr_status sr_team_create(const sr_energy *energy, unsigned threads, sr_team **out);
 SR_API void sr_team_destroy(sr_team *team);
@@ -93,8 +103,8 @@ SR_API void sr_team_seconds(sr_team *team, bool reset, double *seconds);
 SR_API void sr_team_evaluate(sr_team *team, size_t n, const float *x, float *e, float *dx);
 // Any n: dtheta (parameters) = sum_i weight_i dE(x_i)/dtheta; e (n) or NULL; weight NULL: all ones.
 // Allocates its partial sums on first use for this n. SR_ERROR_UNSUPPORTED without parameters.
-SR_API sr_status sr_team_gradient_theta(sr_team *team, size_t n, const float *x, const float *weight,
-                                        float *e, float *dtheta);
+SR_API sr_status sr_team_gradient_theta(sr_team *team, size_t n, const float *x,
+                                        const float *weight, float *e, float *dtheta);
 
 #ifdef __cplusplus
 }

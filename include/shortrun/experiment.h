@@ -1,5 +1,5 @@
-// experiment: a YAML file -> a grid of cells -> results in SQLite. Each cell is trained, sampled, judged
-// and timed; finished cells are not run again; an interrupted one goes on where it was.
+// experiment: a YAML file -> a grid of cells -> results in SQLite. Each cell is trained, sampled,
+// judged and timed; finished cells are not run again; an interrupted one goes on where it was.
 #ifndef SHORTRUN_EXPERIMENT_H
 #define SHORTRUN_EXPERIMENT_H
 
@@ -18,15 +18,15 @@ typedef enum sr_data_noise_mode {
 
 // One point of the grid, everything that decides its result.
 typedef struct sr_cell {
-    char group[64];              // name of the group in the file (its rows make one table)
+    char group[64]; // name of the group in the file (its rows make one table)
     char dataset[256];
-    size_t data_limit;           // training rows, 0: all
-    char model[128];             // sr_net_parse's text
-    sr_train_options train;      // dynamics, K, noise, seed included; data_noise already resolved
+    size_t data_limit;      // training rows, 0: all
+    char model[128];        // sr_net_parse's text
+    sr_train_options train; // dynamics, K, noise, seed included; data_noise already resolved
     sr_data_noise_mode data_noise_mode;
-    size_t samples;              // drawn for judging
-    size_t sample_steps;         // K at sampling time; 0: as trained
-    char hash[33];               // of all of the above that decides the result (not threads)
+    size_t samples;      // drawn for judging
+    size_t sample_steps; // K at sampling time; 0: as trained
+    char hash[33];       // of all of the above that decides the result (not threads)
 } sr_cell;
 
 typedef struct sr_experiment {
@@ -40,18 +40,19 @@ typedef struct sr_experiment {
 // Reads and checks a file; the error names file, line, key and what is allowed.
 SR_API sr_status sr_experiment_load(const char *path, sr_experiment *out);
 SR_API void sr_experiment_clear(sr_experiment *experiment);
-// Every key with type, default, range and meaning, as text (the source of docs/experiments.md and of
-// `shortrun run --keys`).
+// Every key with type, default, range and meaning, as text (the source of docs/experiments.md and
+// of `shortrun run --keys`).
 SR_API void sr_experiment_keys(sr_text *out);
 // Short human name of a cell: "fashion_mnist K=20 sigma=0.03 data_noise=0.03 seed=1".
 SR_API void sr_cell_label(const sr_cell *cell, char *out, size_t size);
-// FILTER of --cells: comma-separated terms key=value (dataset, K, sigma, seed, data_noise, group, ...; a
-// value may be a list a|b) that must all hold. An unknown key is an error.
+// FILTER of --cells: comma-separated terms key=value (dataset, K, sigma, seed, data_noise, group,
+// ...; a value may be a list a|b) that must all hold. An unknown key is an error.
 SR_API sr_status sr_cell_matches(const sr_cell *cell, const char *filter, bool *out);
 
-// ---- results ---------------------------------------------------------------------------------------
+// ---- results ------------------------------------------------------------------------------------
 
-// A results folder: results.db (SQLite, WAL) and cells/<hash>/ with checkpoint, samples, grid, traces.
+// A results folder: results.db (SQLite, WAL) and cells/<hash>/ with checkpoint, samples, grid,
+// traces.
 typedef struct sr_results sr_results;
 
 SR_API sr_status sr_results_open(const char *folder, bool create, sr_results **out);
@@ -59,7 +60,8 @@ SR_API void sr_results_close(sr_results *results);
 SR_API const char *sr_results_folder(const sr_results *results);
 
 typedef enum sr_cell_state { SR_CELL_ABSENT, SR_CELL_DONE, SR_CELL_DIVERGED } sr_cell_state;
-SR_API sr_cell_state sr_results_state(sr_results *results, const char *hash); // absent on errors too
+SR_API sr_cell_state sr_results_state(sr_results *results,
+                                      const char *hash); // absent on errors too
 
 typedef struct sr_value { // one named number of a cell: a metric or a timing
     char name[48];
@@ -71,14 +73,18 @@ typedef struct sr_value { // one named number of a cell: a metric or a timing
 typedef struct sr_record {
     sr_cell cell;
     sr_cell_state state;
-    char message[512];  // why it diverged
-    sr_value *metrics;  size_t metric_count;   // "frechet", "kid", ..., "kl", "modes_covered", ...
-    sr_value *timings;  size_t timing_count;   // "iteration_ms", "step_ms", "chain_steps_per_s",
-                                               // "forward_ms", ..., "gflops", "peak_gflops",
-                                               // "peak_share", "peak_memory_mb"
+    char message[512]; // why it diverged
+    sr_value *metrics;
+    size_t metric_count; // "frechet", "kid", ..., "kl", "modes_covered", ...
+    sr_value *timings;
+    size_t timing_count; // "iteration_ms", "step_ms", "chain_steps_per_s",
+                         // "forward_ms", ..., "gflops", "peak_gflops",
+                         // "peak_share", "peak_memory_mb"
     // curves of training (thinned to at most 1000 points) and of sampling (steps + 1)
-    size_t curve_count; double *curve_iteration, *curve_gap, *curve_gradient_norm;
-    size_t trace_count; double *trace_energy, *trace_gradient_norm, *trace_displacement;
+    size_t curve_count;
+    double *curve_iteration, *curve_gap, *curve_gradient_norm;
+    size_t trace_count;
+    double *trace_energy, *trace_gradient_norm, *trace_displacement;
     char machine[256];  // CPU, threads, engine and version, program version
     char features[128]; // feature network: name, hash, accuracy
     char finished[32];  // UTC time
@@ -90,8 +96,8 @@ SR_API double sr_record_timing(const sr_record *record, const char *name);
 SR_API sr_status sr_results_read(sr_results *results, const sr_experiment *experiment,
                                  sr_record **out, size_t *count);
 SR_API void sr_records_destroy(sr_record *records, size_t count);
-// Writes one cell's record, replacing the one of the same hash, in one transaction: on any error, a full
-// disk included, the results stay as they were.
+// Writes one cell's record, replacing the one of the same hash, in one transaction: on any error, a
+// full disk included, the results stay as they were.
 SR_API sr_status sr_results_put(sr_results *results, const sr_record *record);
 // Removes a cell's record; fine when there is none. Its files stay.
 SR_API sr_status sr_results_delete(sr_results *results, const char *hash);
@@ -99,7 +105,7 @@ SR_API sr_status sr_results_delete(sr_results *results, const char *hash);
 SR_API void sr_results_cell_path(const sr_results *results, const char *hash, const char *name,
                                  char *out, size_t size);
 
-// ---- running ---------------------------------------------------------------------------------------
+// ---- running ------------------------------------------------------------------------------------
 
 typedef struct sr_run_options {
     const char *data_folder; // NULL: found
@@ -118,8 +124,8 @@ SR_API sr_status sr_experiment_run(const sr_experiment *experiment, sr_results *
                                    const sr_run_options *options, const sr_monitor *monitor,
                                    sr_run_summary *summary);
 
-// Estimates for --dry-run: seconds (measured on a few iterations of each distinct network and K) and
-// bytes.
+// Estimates for --dry-run: seconds (measured on a few iterations of each distinct network and K)
+// and bytes.
 SR_API sr_status sr_cell_estimate(const sr_cell *cell, const sr_run_options *options,
                                   double *seconds, double *bytes);
 

@@ -29,16 +29,17 @@ typedef struct sr_net {
 // Linear(dim, w1), act, ..., Linear(w_n, outputs).
 SR_API sr_status sr_net_mlp(sr_net *net, size_t dim, const size_t *widths, size_t width_count,
                             sr_activation activation, size_t outputs);
-// The short-run network of Nijkamp et al. 2019: conv 3x3 stride 1 pad 1 (c -> nf), act; while at least 6
-// pixels remain: conv 4x4 stride 2 pad 1, channels doubled, act; conv over the remaining pixels -> 1.
+// The short-run network of Nijkamp et al. 2019: conv 3x3 stride 1 pad 1 (c -> nf), act; while at
+// least 6 pixels remain: conv 4x4 stride 2 pad 1, channels doubled, act; conv over the remaining
+// pixels -> 1.
 SR_API sr_status sr_net_convnet(sr_net *net, size_t channels, size_t size, size_t nf,
                                 sr_activation activation);
-// The feature classifier: conv 3x3 (c -> nf), conv 4x4/2 (2nf), conv 4x4/2 (4nf), dense (features), dense
-// (classes), the activation between. Its features are the outputs of sr_net_truncate(.., 1).
+// The feature classifier: conv 3x3 (c -> nf), conv 4x4/2 (2nf), conv 4x4/2 (4nf), dense (features),
+// dense (classes), the activation between. Its features are the outputs of sr_net_truncate(.., 1).
 SR_API sr_status sr_net_classifier(sr_net *net, size_t channels, size_t size, size_t nf,
                                    size_t features, size_t classes, sr_activation activation);
-// The network without its last `drop` layers (their predecessors keep their activation and offsets: the
-// same theta serves both).
+// The network without its last `drop` layers (their predecessors keep their activation and offsets:
+// the same theta serves both).
 SR_API sr_status sr_net_truncate(sr_net *out, const sr_net *net, size_t drop);
 
 // PyTorch's default start: weights and biases uniform in +-1/sqrt(fan in). theta (net->parameters).
@@ -47,8 +48,9 @@ SR_API void sr_net_init(const sr_net *net, uint64_t seed, float *theta);
 // Multiply-adds of one forward pass of one sample.
 SR_API double sr_net_multiply_adds(const sr_net *net);
 
-// Parameters as tensors "<prefix><index>.weight", "<prefix><index>.bias" (prefix "" gives what PyTorch's
-// nn.Sequential loads) to and from safetensors. Loading checks every name and shape; F32 or F64.
+// Parameters as tensors "<prefix><index>.weight", "<prefix><index>.bias" (prefix "" gives what
+// PyTorch's nn.Sequential loads) to and from safetensors. Loading checks every name and shape; F32
+// or F64.
 SR_API sr_status sr_net_put(const sr_net *net, const float *theta, const char *prefix,
                             sr_tensors *tensors);
 SR_API sr_status sr_net_take(const sr_net *net, const sr_tensors *tensors, const char *prefix,
@@ -64,12 +66,13 @@ SR_API sr_status sr_net_parse(const char *text, sr_net *net);
 // The text that sr_net_parse reads, appended.
 SR_API void sr_net_format(const sr_net *net, sr_text *text);
 
-// ---- the plan --------------------------------------------------------------------------------------
+// ---- the plan -----------------------------------------------------------------------------------
 
-// A network prepared for execution: kernels chosen, weights packed, memory sized for `tile` samples at a
-// time. Executing allocates nothing and cannot fail. Any number of threads may execute one plan at the
-// same time, each with its own workspace; sr_plan_set_weights must not run meanwhile.
-// The result for a sample depends on its place in the tile at most: callers keep the assignment fixed.
+// A network prepared for execution: kernels chosen, weights packed, memory sized for `tile` samples
+// at a time. Executing allocates nothing and cannot fail. Any number of threads may execute one
+// plan at the same time, each with its own workspace; sr_plan_set_weights must not run meanwhile.
+// The result for a sample depends on its place in the tile at most: callers keep the assignment
+// fixed.
 typedef struct sr_plan sr_plan;
 typedef struct sr_workspace sr_workspace;
 
@@ -99,13 +102,13 @@ SR_API double *sr_workspace_seconds(sr_workspace *workspace);
 // out (n, outputs) of x (n, inputs); n <= tile.
 SR_API void sr_plan_forward(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x,
                             float *out);
-// Also dx (n, inputs) = gradient of sum_ij seed_ij out_ij; seed (n, outputs), NULL = all ones. out, NULL
-// allowed.
+// Also dx (n, inputs) = gradient of sum_ij seed_ij out_ij; seed (n, outputs), NULL = all ones. out,
+// NULL allowed.
 SR_API void sr_plan_gradient_x(const sr_plan *plan, sr_workspace *workspace, size_t n,
                                const float *x, const float *seed, float *out, float *dx);
 // Also dtheta (parameters) = the same gradient in theta, written (not added).
-// Where the seed depends on the outputs (a loss), fill it in `loss`, called between forward and backward:
-// loss(user, n, out, seed). With loss NULL the given seed is used.
+// Where the seed depends on the outputs (a loss), fill it in `loss`, called between forward and
+// backward: loss(user, n, out, seed). With loss NULL the given seed is used.
 typedef void (*sr_loss)(void *user, size_t n, const float *out, float *seed);
 SR_API void sr_plan_gradient_theta(const sr_plan *plan, sr_workspace *workspace, size_t n,
                                    const float *x, const float *seed, sr_loss loss, void *user,
@@ -117,7 +120,7 @@ SR_API sr_status sr_net_reference_f64(const sr_net *net, const double *theta, si
                                       const double *x, const double *seed, double *out, double *dx,
                                       double *dtheta);
 
-// ---- spectral normalisation ------------------------------------------------------------------------
+// ---- spectral normalisation ---------------------------------------------------------------------
 
 // Divides every layer's weight by its largest singular value as a linear operator on images of the
 // layer's own size (Miyato et al. 2018; the operator, not the reshaped matrix), estimated by power
@@ -127,15 +130,17 @@ typedef struct sr_spectral sr_spectral;
 SR_API sr_status sr_spectral_create(const sr_net *net, sr_engine engine, uint64_t seed,
                                     sr_spectral **out);
 SR_API void sr_spectral_destroy(sr_spectral *spectral);
-// `iterations` power iterations on raw weights `theta`, then `effective` = theta with each weight divided
-// by its singular value (biases unchanged). The two arrays may not overlap. 0 iterations repeat what the
-// last call left, to the bit, also after sr_spectral_take. The first call ever does at least 30.
+// `iterations` power iterations on raw weights `theta`, then `effective` = theta with each weight
+// divided by its singular value (biases unchanged). The two arrays may not overlap. 0 iterations
+// repeat what the last call left, to the bit, also after sr_spectral_take. The first call ever does
+// at least 30.
 SR_API void sr_spectral_apply(sr_spectral *spectral, size_t iterations, const float *theta,
                               float *effective);
 // Turns a gradient in the effective parameters into one in the raw parameters, in place:
 // dW = (dV - <dV, V> dsigma/dW) / sigma, V = W / sigma, dsigma/dW from the kept vectors.
 SR_API void sr_spectral_pull_back(sr_spectral *spectral, const float *effective, float *gradient);
-SR_API const double *sr_spectral_values(const sr_spectral *spectral); // (layer_count) singular values
+SR_API const double *
+sr_spectral_values(const sr_spectral *spectral); // (layer_count) singular values
 // Vectors as tensors "spectral.<index>.u" to and from a checkpoint.
 SR_API sr_status sr_spectral_put(const sr_spectral *spectral, sr_tensors *tensors);
 SR_API sr_status sr_spectral_take(sr_spectral *spectral, const sr_tensors *tensors);

@@ -1,5 +1,5 @@
-// quality: how near samples are to data. Metrics over feature arrays, metrics of 2-D points, and the
-// feature networks. Knows nothing of energies and training runs.
+// quality: how near samples are to data. Metrics over feature arrays, metrics of 2-D points, and
+// the feature networks. Knows nothing of energies and training runs.
 #ifndef SHORTRUN_QUALITY_H
 #define SHORTRUN_QUALITY_H
 
@@ -10,15 +10,15 @@
 extern "C" {
 #endif
 
-// ---- metrics over two arrays of feature rows -------------------------------------------------------
+// ---- metrics over two arrays of feature rows ----------------------------------------------------
 
 // Bits of sr_metric_options.which, and indices of the values.
 typedef enum sr_metric {
-    SR_FRECHET,         // squared Frechet distance of Gaussian fits (Heusel et al. 2017), cov with N - 1
-    SR_KID,             // unbiased polynomial MMD^2, (x.y/D + 1)^3 (Binkowski et al. 2018), all rows
-    SR_PRECISION,       // Kynkaanniemi et al. 2019 / Naeem et al. 2020, k-th neighbour, strict <
+    SR_FRECHET,   // squared Frechet distance of Gaussian fits (Heusel et al. 2017), cov with N - 1
+    SR_KID,       // unbiased polynomial MMD^2, (x.y/D + 1)^3 (Binkowski et al. 2018), all rows
+    SR_PRECISION, // Kynkaanniemi et al. 2019 / Naeem et al. 2020, k-th neighbour, strict <
     SR_RECALL,
-    SR_DENSITY,         // Naeem et al. 2020
+    SR_DENSITY, // Naeem et al. 2020
     SR_COVERAGE,
     SR_MMD2_RBF,        // unbiased, exp(-d^2 / (2 bandwidth^2))
     SR_ENERGY_DISTANCE, // 2 mean d(x,y) - mean d(x,x') - mean d(y,y')
@@ -39,28 +39,29 @@ typedef struct sr_metric_options {
     const float *projections; // (projection_count, dim) unit rows (checked), or NULL: normalised
                               // Gaussians drawn from the seed
     uint64_t seed;
-    unsigned threads;         // 0: all; the values do not depend on it
+    unsigned threads; // 0: all; the values do not depend on it
 } sr_metric_options;
 
 SR_API void sr_metric_options_default(sr_metric_options *options);
 
 typedef struct sr_metric_values {
     size_t n_real, n_fake;
-    double bandwidth;               // that was used
-    double value[SR_METRIC_COUNT];  // NaN where not asked for
+    double bandwidth;              // that was used
+    double value[SR_METRIC_COUNT]; // NaN where not asked for
 } sr_metric_values;
 
-// real (n_real, dim), fake (n_fake, dim). Errors: fewer than k + 1 rows (2 for the others), a value that
-// is not finite (its row and column are named). Memory is bounded: tiles, no n x n matrix.
+// real (n_real, dim), fake (n_fake, dim). Errors: fewer than k + 1 rows (2 for the others), a value
+// that is not finite (its row and column are named). Memory is bounded: tiles, no n x n matrix.
 SR_API sr_status sr_metrics(size_t n_real, const float *real, size_t n_fake, const float *fake,
                             size_t dim, const sr_metric_options *options, sr_metric_values *out);
 
-// ---- 2-D points ------------------------------------------------------------------------------------
+// ---- 2-D points ---------------------------------------------------------------------------------
 
 typedef struct sr_toy_scores {
     size_t n;             // samples judged
     size_t mode_count;    // 0: the density has no separate modes, and the next two are NaN
-    double modes_covered; // modes that hold at least a fifth of their fair share of the samples within 3 sd
+    double modes_covered; // modes that hold at least a fifth of their fair share of the samples
+                          // within 3 sd
     double within_3sd;    // share of the samples within 3 standard deviations of a mode
     double kl;            // KL(data || samples), nats, histograms on a grid over the set's window
     double mmd2;          // unbiased RBF MMD^2, bandwidth = median distance
@@ -68,62 +69,69 @@ typedef struct sr_toy_scores {
 } sr_toy_scores;
 
 #define SR_TOY_GRID 80
-#define SR_TOY_KL_FLOOR 1e-10 // least mass of a cell of q in a KL, so that a missed cell costs a finite price
+#define SR_TOY_KL_FLOOR                                                                            \
+    1e-10 // least mass of a cell of q in a KL, so that a missed cell costs a finite price
 
-// samples, data (n, 2): data is a fresh sample of the density. KL: 80 x 80 cells over the window, both
-// histograms smoothed by a Gaussian of deviation 0.1 (truncated at 4 deviations, folded back at the edge);
-// all that lies outside the window counts as one more cell, so samples that leave lose their mass.
-// Errors: fewer than 2 points, a coordinate that is not finite (it is named).
+// samples, data (n, 2): data is a fresh sample of the density. KL: 80 x 80 cells over the window,
+// both histograms smoothed by a Gaussian of deviation 0.1 (truncated at 4 deviations, folded back
+// at the edge); all that lies outside the window counts as one more cell, so samples that leave
+// lose their mass. Errors: fewer than 2 points, a coordinate that is not finite (it is named).
 SR_API sr_status sr_toy_judge(sr_toy toy, size_t n_data, const float *data, size_t n_samples,
                               const float *samples, uint64_t seed, unsigned threads,
                               sr_toy_scores *out);
-// KL(data || q) for a density q given by its log values (not normalised) at the centres of that grid
-// (80 x 80, row-major, y upward = row index), e.g. exp(-E)/Z; -inf is a density of 0. Both are normalised
-// over the window and then smoothed in the same way, so that the true density scores nearly 0.
+// KL(data || q) for a density q given by its log values (not normalised) at the centres of that
+// grid (80 x 80, row-major, y upward = row index), e.g. exp(-E)/Z; -inf is a density of 0. Both are
+// normalised over the window and then smoothed in the same way, so that the true density scores
+// nearly 0.
 SR_API sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, const double *log_q,
                                 double *kl);
 // The centres of the grid's cells: x (6400, 2).
 SR_API void sr_toy_grid(sr_toy toy, float *x);
 
-// ---- feature networks ------------------------------------------------------------------------------
+// ---- feature networks ---------------------------------------------------------------------------
 
 // A small classifier whose penultimate activations are the features.
 typedef struct sr_classifier sr_classifier;
 
 typedef struct sr_classifier_options {
-    size_t nf, features;  // width of sr_net_classifier (leaky_relu), dimension of the features
+    size_t nf, features; // width of sr_net_classifier (leaky_relu), dimension of the features
     size_t epochs, batch;
-    double rate;          // of Adam; falls linearly to 0
-    uint64_t seed;        // of the start and of the batches
-    unsigned threads;     // 0: all; the weights do not depend on it
+    double rate;      // of Adam; falls linearly to 0
+    uint64_t seed;    // of the start and of the batches
+    unsigned threads; // 0: all; the weights do not depend on it
     sr_engine engine;
 } sr_classifier_options;
 // nf 16, 64 features, 10 epochs of batches of 128, rate 2e-3, seed 1: 91 to 92% on Fashion-MNIST.
 SR_API void sr_classifier_options_default(sr_classifier_options *options);
 
-// Trains with softmax cross-entropy and Adam on square, labelled images; test may be NULL. accuracy: on the
-// test set (NULL allowed; NaN without one). Errors: SR_ERROR_ARGUMENT for sets without labels or of other
-// shapes, SR_ERROR_DIVERGED, SR_ERROR_INTERRUPTED when the monitor says stop. The features are scaled by one
-// number so that their average variance over the training images is 1.
+// Trains with softmax cross-entropy and Adam on square, labelled images; test may be NULL.
+// accuracy: on the test set (NULL allowed; NaN without one). Errors: SR_ERROR_ARGUMENT for sets
+// without labels or of other shapes, SR_ERROR_DIVERGED, SR_ERROR_INTERRUPTED when the monitor says
+// stop. The features are scaled by one number so that their average variance over the training
+// images is 1.
 SR_API sr_status sr_classifier_train(const sr_dataset *train, const sr_dataset *test,
-                                     const sr_classifier_options *options, const sr_monitor *monitor,
-                                     sr_classifier **out, double *accuracy);
-// Files are safetensors with PyTorch's names and the record of the training in the metadata (dataset,
-// test_accuracy, epochs, seed, train_count, train_data_hash, hash). Loading checks the hash of the weights.
+                                     const sr_classifier_options *options,
+                                     const sr_monitor *monitor, sr_classifier **out,
+                                     double *accuracy);
+// Files are safetensors with PyTorch's names and the record of the training in the metadata
+// (dataset, test_accuracy, epochs, seed, train_count, train_data_hash, hash). Loading checks the
+// hash of the weights.
 SR_API sr_status sr_classifier_load(const char *path, sr_engine engine, unsigned threads,
                                     sr_classifier **out);
 SR_API sr_status sr_classifier_save(const sr_classifier *classifier, const char *path);
 SR_API void sr_classifier_destroy(sr_classifier *classifier);
 // The weights that ship with the project for a data set ("fashion_mnist"): the path where they are
-// installed or lie in the source tree; SR_ERROR_IO with the places searched and the command that trains
-// them when there are none. $SHORTRUN_FEATURES names a file or folder that goes first.
+// installed or lie in the source tree; SR_ERROR_IO with the places searched and the command that
+// trains them when there are none. $SHORTRUN_FEATURES names a file or folder that goes first.
 SR_API sr_status sr_classifier_find(const char *dataset, char *path, size_t size);
 SR_API const sr_net *sr_classifier_net(const sr_classifier *classifier);
 SR_API size_t sr_classifier_features(const sr_classifier *classifier); // dimension of the features
-SR_API const char *sr_classifier_hash(const sr_classifier *classifier); // names the weights in records
-SR_API double sr_classifier_accuracy(const sr_classifier *classifier); // test accuracy on record, or NaN
-// x (n, inputs) in [-1, 1] (clamped first) -> features (n, features), logits (n, classes) or NULL. One call at
-// a time for one classifier. Errors: a value that is not finite (it is named).
+SR_API const char *
+sr_classifier_hash(const sr_classifier *classifier); // names the weights in records
+SR_API double
+sr_classifier_accuracy(const sr_classifier *classifier); // test accuracy on record, or NaN
+// x (n, inputs) in [-1, 1] (clamped first) -> features (n, features), logits (n, classes) or NULL.
+// One call at a time for one classifier. Errors: a value that is not finite (it is named).
 SR_API sr_status sr_classifier_features_of(sr_classifier *classifier, size_t n, const float *x,
                                            float *features, float *logits);
 

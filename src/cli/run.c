@@ -134,9 +134,8 @@ static void print_summary(const sr_run_summary *s, double seconds) {
            s->done, s->diverged, s->failed, s->already_done, duration);
 }
 
-static int interrupted(const char *file, const char *folder) {
-    cli_error("%s; results so far are in %s, the same command goes on: shortrun run %s",
-              sr_error_message(), folder, file);
+static int interrupted(const char *folder) {
+    cli_error("%s; results so far are in %s, the same command goes on", sr_error_message(), folder);
     return CLI_INTERRUPTED;
 }
 
@@ -155,7 +154,7 @@ static int run_experiment(const sr_experiment *experiment, const char *file, con
     cli_progress_clear();
     int code = status == SR_OK ? 0 : 1;
     if (status == SR_ERROR_INTERRUPTED)
-        code = interrupted(file, folder);
+        code = interrupted(folder);
     else if (status != SR_OK)
         code = cli_status(status);
     const bool any = summary.done + summary.diverged + summary.already_done > 0;

@@ -26,8 +26,7 @@ static double softmax(size_t count, double *a) {
     return most + log(sum);
 }
 
-// ---- mixtures over `count` components, rings and Gaussians alike
-// ------------------------------------
+// ---- mixtures over `count` components, rings and Gaussians alike --------------------------------
 
 typedef struct mixture {
     size_t dim, count;
@@ -191,8 +190,7 @@ sr_status sr_energy_rings(size_t count, const double *radii, double deviation, s
     return sr_energy_create(&ops, m, 2, 0, SR_ENERGY_FUNCTION_TILE, out);
 }
 
-// ---- quadratic
-// --------------------------------------------------------------------------------------
+// ---- quadratic ----------------------------------------------------------------------------------
 
 typedef struct quadratic {
     size_t dim;

@@ -30,8 +30,7 @@ typedef struct job {
     sr_record *record;
 } job;
 
-// ---- records
-// ---------------------------------------------------------------------------------------
+// ---- records ------------------------------------------------------------------------------------
 
 static void describe_machine(const sr_cell *cell, unsigned threads, char *out, size_t size) {
     const sr_cpu *cpu = sr_cpu_get();
@@ -80,8 +79,7 @@ static void mark_diverged(sr_record *record, const char *message) {
     snprintf(record->message, sizeof record->message, "%s", message);
 }
 
-// ---- data
-// ------------------------------------------------------------------------------------------
+// ---- data ---------------------------------------------------------------------------------------
 
 void sr_run_cache_clear(sr_run_cache *cache) {
     sr_dataset_clear(&cache->data);
@@ -108,8 +106,7 @@ static sr_status load_data(job *j) {
     return SR_OK;
 }
 
-// ---- training
-// --------------------------------------------------------------------------------------
+// ---- training -----------------------------------------------------------------------------------
 
 static void train_progress(void *user, const char *what, const char *detail, double done,
                            double total) {
@@ -159,8 +156,7 @@ static sr_status train(job *j, float *theta) {
     return status;
 }
 
-// ---- sampling
-// --------------------------------------------------------------------------------------
+// ---- sampling -----------------------------------------------------------------------------------
 
 sr_dynamics sr_cell_sampler(const sr_cell *cell) {
     sr_dynamics dynamics = cell->train.dynamics;
@@ -233,8 +229,7 @@ static sr_status sample(job *j, sr_team *team, size_t tile, float *x) {
     return status;
 }
 
-// ---- files
-// -----------------------------------------------------------------------------------------
+// ---- files --------------------------------------------------------------------------------------
 
 static sr_status save_samples(const job *j, const float *x) {
     const sr_dataset *data = &j->cache->data;
@@ -254,8 +249,7 @@ static sr_status save_samples(const job *j, const float *x) {
     return status;
 }
 
-// ---- the cell
-// --------------------------------------------------------------------------------------
+// ---- the cell -----------------------------------------------------------------------------------
 
 static bool all_finite(size_t n, const float *x) {
     for (size_t i = 0; i < n; i++) {

@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-// ---- one cell
-// --------------------------------------------------------------------------------------
+// ---- one cell -----------------------------------------------------------------------------------
 
 // Length of one sample of the sets whose files need not be opened to know it; 0: unknown.
 static size_t known_dim(const char *dataset) {
@@ -91,8 +90,7 @@ sr_status sr_cell_finish(sr_cell *cell) {
     return status == SR_OK ? hash_cell(cell) : status;
 }
 
-// ---- the grid
-// --------------------------------------------------------------------------------------
+// ---- the grid -----------------------------------------------------------------------------------
 
 static bool is_image(const char *dataset, const char *model) {
     sr_toy toy;
@@ -182,8 +180,7 @@ sr_status sr_group_expand(const sr_group *group, sr_experiment *experiment) {
     return status;
 }
 
-// ---- labels and filters
-// ----------------------------------------------------------------------------
+// ---- labels and filters -------------------------------------------------------------------------
 
 void sr_cell_label(const sr_cell *cell, char *out, size_t size) {
     const char *slash = strrchr(cell->dataset, '/');

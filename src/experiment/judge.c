@@ -10,8 +10,7 @@
 #define TOY_JUDGE_SEED 0x6a75646765ull
 #define UNIFORM_SEED 0x756e69666full
 
-// ---- 2-D points
-// ------------------------------------------------------------------------------------
+// ---- 2-D points ---------------------------------------------------------------------------------
 
 // KL(data || exp(-E)/Z) over the window, and the energy on the grid as a file.
 static sr_status judge_gibbs(sr_toy toy, sr_team *team, size_t n, const float *data,
@@ -71,8 +70,7 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
     return status;
 }
 
-// ---- the reference of images
-// -----------------------------------------------------------------------
+// ---- the reference of images --------------------------------------------------------------------
 
 void sr_reference_clear(sr_reference *reference) {
     sr_dataset_clear(&reference->rows);
@@ -155,8 +153,7 @@ sr_status sr_reference_load(sr_reference *reference, const sr_cell *cell,
     return status;
 }
 
-// ---- images
-// ----------------------------------------------------------------------------------------
+// ---- images -------------------------------------------------------------------------------------
 
 // Entropy, in nats, of the mean class probabilities: ln(classes) when all classes appear equally
 // often.

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- names of choices
-// ------------------------------------------------------------------------------
+// ---- names of choices ---------------------------------------------------------------------------
 
 static const char *start_choice(int value) {
     return sr_start_name((sr_start)value);
@@ -28,8 +27,7 @@ static const char *mode_choice(int value) {
     return value == SR_DATA_NOISE_FIXED ? "fixed" : "matched";
 }
 
-// ---- checks of texts
-// -------------------------------------------------------------------------------
+// ---- checks of texts ----------------------------------------------------------------------------
 
 // A data set is a name that the program knows or a path. Whether the files are there is seen when a
 // cell runs: the folder they lie in is not the experiment's business.
@@ -66,8 +64,7 @@ static sr_status check_model(const char *text) {
     return status;
 }
 
-// ---- the table
-// -------------------------------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------------------------
 
 #define AT(field) .offset = offsetof(sr_cell, field), .size = sizeof(((sr_cell *)NULL)->field)
 #define TRAINING(key, field) .section = "training", .name = key, .column = key, AT(train.field)
@@ -207,8 +204,7 @@ const sr_key *sr_key_find(const char *section, const char *name) {
     return NULL;
 }
 
-// ---- one value
-// -------------------------------------------------------------------------------------
+// ---- one value ----------------------------------------------------------------------------------
 
 void sr_key_allowed(const sr_key *key, sr_text *out) {
     switch (key->type) {
@@ -397,8 +393,7 @@ void sr_key_format(const sr_key *key, const sr_key_value *value, bool exact, sr_
     }
 }
 
-// ---- did you mean
-// ----------------------------------------------------------------------------------
+// ---- did you mean -------------------------------------------------------------------------------
 
 #define WORD_MAX 32
 
@@ -437,8 +432,7 @@ const char *sr_nearest(const char *word, const char *const *names, size_t count)
     return nearest;
 }
 
-// ---- documentation
-// ---------------------------------------------------------------------------------
+// ---- documentation ------------------------------------------------------------------------------
 
 static void describe_default(const sr_key *key, sr_text *out) {
     sr_cell toy, image;

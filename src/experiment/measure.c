@@ -65,8 +65,7 @@ sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team
     return SR_OK;
 }
 
-// ---- estimates
-// -------------------------------------------------------------------------------------
+// ---- estimates ----------------------------------------------------------------------------------
 
 // Seconds of a training iteration as a + b K.
 typedef struct pace {

@@ -87,8 +87,7 @@ static sr_status read_integer(sr_results *results, const char *sql, int64_t *out
     return status;
 }
 
-// ---- schema
-// ----------------------------------------------------------------------------------------
+// ---- schema -------------------------------------------------------------------------------------
 
 static const char *sql_type(sr_key_type type) {
     switch (type) {
@@ -161,8 +160,7 @@ static sr_status check_schema(sr_results *results) {
     return SR_OK;
 }
 
-// ---- opening
-// ---------------------------------------------------------------------------------------
+// ---- opening ------------------------------------------------------------------------------------
 
 static sr_status prepare_folder(sr_results *results, bool create) {
     if (!create) {
@@ -235,8 +233,7 @@ void sr_results_cell_path(const sr_results *results, const char *hash, const cha
     snprintf(out, size, "%s/cells/%s%s%s", results->folder, hash, *name ? "/" : "", name);
 }
 
-// ---- state
-// -----------------------------------------------------------------------------------------
+// ---- state --------------------------------------------------------------------------------------
 
 sr_status sr_results_look_up(sr_results *results, const char *hash, sr_cell_state *out) {
     sqlite3_stmt *statement;
@@ -263,8 +260,7 @@ sr_cell_state sr_results_state(sr_results *results, const char *hash) {
     return sr_results_look_up(results, hash, &state) == SR_OK ? state : SR_CELL_ABSENT;
 }
 
-// ---- writing
-// ---------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 static void bind_number(sqlite3_stmt *statement, int at, double value) {
     if (isfinite(value))

@@ -36,8 +36,7 @@ static bool disk_is_full(const sr_results *results) {
             (double)info.f_bavail * (double)info.f_frsize < 1 << 20);
 }
 
-// ---- progress over all cells
-// -----------------------------------------------------------------------
+// ---- progress over all cells --------------------------------------------------------------------
 
 typedef struct overall {
     const sr_monitor *outer;
@@ -68,8 +67,7 @@ static double cell_weight(const sr_cell *cell) {
     return training + sampling;
 }
 
-// ---- one cell
-// --------------------------------------------------------------------------------------
+// ---- one cell -----------------------------------------------------------------------------------
 
 // Files of a cell that is run; what report reads stays until it is written again.
 static void remove_file(const sr_results *results, const char *hash, const char *name) {
@@ -127,8 +125,7 @@ static sr_status after_failure(sr_status status, sr_results *results, const sr_m
     return SR_OK;
 }
 
-// ---- all cells
-// -------------------------------------------------------------------------------------
+// ---- all cells ----------------------------------------------------------------------------------
 
 // Which cells are to be run, in `chosen`, and how much work they are.
 static sr_status choose(const sr_experiment *experiment, sr_results *results,

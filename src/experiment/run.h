@@ -5,8 +5,7 @@
 
 #include "experiment/results.h"
 
-// ---- curves (curve.c)
-// ------------------------------------------------------------------------------
+// ---- curves (curve.c) ---------------------------------------------------------------------------
 
 // One point of a training curve. It stands for `span` iterations that ended with `iteration`, and
 // holds the time that they took.
@@ -40,16 +39,14 @@ void sr_curve_each(void *curve, const sr_train_report *report); // an sr_train_e
 #define SR_CURVE_POINTS 1000
 sr_status sr_curve_record(const sr_curve *curve, unsigned threads, sr_record *record);
 
-// ---- records
-// ---------------------------------------------------------------------------------------
+// ---- records ------------------------------------------------------------------------------------
 
 #define SR_VALUES_MAX 32 // metrics, and timings, of one cell
 sr_status sr_record_begin(const sr_cell *cell, unsigned threads, sr_record *out);
 void sr_record_add_metric(sr_record *record, const char *name, double value, size_t n);
 void sr_record_add_timing(sr_record *record, const char *name, double value);
 
-// ---- judging (judge.c)
-// -----------------------------------------------------------------------------
+// ---- judging (judge.c) --------------------------------------------------------------------------
 
 // What images are compared with: the first rows of the training set and their features, kept
 // between cells.
@@ -73,8 +70,7 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
 sr_status sr_judge_images(const sr_cell *cell, const sr_run_options *options,
                           const sr_reference *reference, const float *x, sr_record *record);
 
-// ---- measuring (measure.c)
-// -------------------------------------------------------------------------
+// ---- measuring (measure.c) ----------------------------------------------------------------------
 
 // Time of one step of the dynamics on the trained energy, and what follows from it.
 sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team, unsigned threads,
@@ -82,8 +78,7 @@ sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team
 // Multiply-adds of training and of sampling a cell, to weigh cells against each other.
 void sr_cell_work(const sr_cell *cell, double *training, double *sampling);
 
-// ---- sampling and cells (cell.c)
-// -------------------------------------------------------------------
+// ---- sampling and cells (cell.c) ----------------------------------------------------------------
 
 // Data sets and references, kept from cell to cell.
 typedef struct sr_run_cache {

@@ -54,8 +54,7 @@ static const char *scalar(const yaml_node_t *node) {
     return strlen(text) == node->data.scalar.length ? text : NULL;
 }
 
-// ---- mappings
-// --------------------------------------------------------------------------------------
+// ---- mappings -----------------------------------------------------------------------------------
 
 // Calls take(user, key, key's node, value's node) for every pair, refusing keys that are not plain
 // texts and keys that stand twice.
@@ -138,8 +137,7 @@ static sr_status take_name(reader *r, yaml_node_t *node, char out[64]) {
     return SR_OK;
 }
 
-// ---- values
-// ----------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------
 
 static sr_status take_value(reader *r, const sr_key *key, const yaml_node_t *node,
                             sr_key_list *list) {
@@ -180,8 +178,7 @@ static sr_status take_list(reader *r, const sr_key *key, const yaml_node_t *node
     return status;
 }
 
-// ---- groups
-// ----------------------------------------------------------------------------------------
+// ---- groups -------------------------------------------------------------------------------------
 
 static sr_status take_setting(reader *r, sr_group *group, const char *section, const char *key,
                               yaml_node_t *key_node, yaml_node_t *value, const char *where,
@@ -274,8 +271,7 @@ static sr_status take_file_pair(reader *r, void *user, const char *key, yaml_nod
     return SR_OK;
 }
 
-// ---- the file
-// --------------------------------------------------------------------------------------
+// ---- the file -----------------------------------------------------------------------------------
 
 static sr_status fail_yaml(reader *r, const yaml_parser_t *parser, const char *bytes) {
     size_t line = parser->problem_mark.line + 1;

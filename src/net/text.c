@@ -91,8 +91,7 @@ static sr_status net_from(lookup find, const void *source, const char *arch, sr_
     return sr_net_classifier(net, channels, size, nf, features, classes, activation);
 }
 
-// ---- text
-// ------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 
 typedef struct pairs {
     size_t count;
@@ -200,8 +199,7 @@ void sr_net_format(const sr_net *net, sr_text *text) {
     }
 }
 
-// ---- metadata
-// --------------------------------------------------------------------------------------
+// ---- metadata -----------------------------------------------------------------------------------
 
 sr_status sr_net_describe(const sr_net *net, sr_tensors *tensors) {
     sr_status status = sr_tensors_set_meta(tensors, "arch", arch_names[net->arch]);

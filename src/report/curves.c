@@ -10,6 +10,7 @@
 
 #define CURVE_BINS 150 // points of a training curve that are plotted, each the mean of a bin
 #define ROWS_MAX 48    // lines in the legend
+#define SPAN_MAX 2e6   // of the gap's axis over its unit; a run that overflows leaves the frame
 #define LINEAR_SPAN 30 // times the median gap: up to that the gap's axis is linear
 
 // ---- the axis of the gap ------------------------------------------------------------------------
@@ -31,8 +32,8 @@ static void choose_gap_scale(gap_axis *axis, double median) {
     double largest = fmax(axis->high, -axis->low);
     if (median > 0 && largest > LINEAR_SPAN * median) {
         axis->unit = pow(10, floor(log10(median) + 0.5));
-        axis->low = 2 * axis->low - axis->unit; // room on a logarithmic axis
-        axis->high = 2 * axis->high + axis->unit;
+        axis->low = fmax(2 * axis->low, -SPAN_MAX * axis->unit) - axis->unit;
+        axis->high = fmin(2 * axis->high, SPAN_MAX * axis->unit) + axis->unit;
     } else {
         double margin = 0.06 * (axis->high - axis->low) + 1e-6;
         axis->low -= margin;
@@ -87,7 +88,7 @@ static void print_gap_axis(const gap_axis *axis, sr_text *script) {
     sr_text_append(script, "set ylabel 'E(data) − E(samples)' offset 0.5,0\n");
     if (axis->unit > 0) {
         double largest = fmax(axis->high, -axis->low);
-        int decades = (int)ceil(log10(largest / axis->unit)), step = decades > 6 ? 2 : 1;
+        int decades = (int)ceil(log10(largest / axis->unit)), step = decades > 4 ? 2 : 1;
         sr_text_append(script,
                        "set nonlinear y via asinh(y / %g) inverse %g * sinh(y)\nset ytics ('0' 0",
                        axis->unit, axis->unit);
@@ -131,7 +132,8 @@ static void print_end_cross(const sr_record *record, const gap_axis *axis, const
     sr_text_append(
         script,
         "set label '×' at first %g, first %.6g center front font cross textcolor rgb '%s'\n",
-        record->curve_iteration[last], isfinite(y) ? y : axis->low, colour);
+        record->curve_iteration[last],
+        isfinite(y) ? fmin(fmax(y, axis->low), axis->high) : axis->low, colour);
 }
 
 static void print_gap_panel(const sr_section *section, const sr_figure *figure, size_t column,

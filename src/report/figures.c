@@ -109,13 +109,13 @@ static void print_point(score_plot *plot, double x, const sr_stat *stat) {
         sr_text_append(&plot->data, "%g NaN NaN 0 %zu\n", x, stat->diverged); // breaks the line
 }
 
-// A cross near the upper edge where nothing is left to plot.
+// A cross above the frame, out of the way of the data, where nothing is left to plot.
 static void print_cross(score_plot *plot, double x, size_t line, const char *colour) {
     plot->all_diverged = true;
     sr_text_append(
         &plot->script,
         "set label '×' at first %g, graph %.3f center front font cross textcolor rgb '%s'\n", x,
-        0.965 - 0.05 * (double)(line % 8), colour);
+        1.03 + 0.035 * (double)(line % 2), colour);
 }
 
 static void begin_block(score_plot *plot, const char *panel_title, size_t line) {
@@ -339,7 +339,7 @@ static void describe(score_plot *plot, const char *what, const char *against) {
     snprintf(figure->caption, sizeof figure->caption, "%s against %s.%s%s%s", what, against,
              many ? " Means over seeds; bars are one standard deviation." : " One seed.",
              plot->panel[0].logarithmic ? " Logarithmic axes." : "",
-             plot->all_diverged ? " A cross at the upper edge: every seed diverged." : "");
+             plot->all_diverged ? " A cross above the frame: every seed diverged." : "");
     snprintf(figure->alt, sizeof figure->alt, "Line plot of %s against %s on %.120s.", what,
              against, plot->section->title);
 }

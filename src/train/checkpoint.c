@@ -17,8 +17,7 @@
 
 #define FORMAT "shortrun checkpoint 1"
 
-// ---- options as text
-// -------------------------------------------------------------------------------
+// ---- options as text ----------------------------------------------------------------------------
 
 // One option: its metadata key and value. Options that do nothing in this run (Adam's beta2 under
 // SGD) read "unused", so that they never make two runs differ.
@@ -99,8 +98,7 @@ static void list_fields(const sr_trainer *t, fields *f) {
     put_number(f, "train.data_noise", o->data_noise);
 }
 
-// ---- saving
-// ----------------------------------------------------------------------------------------
+// ---- saving -------------------------------------------------------------------------------------
 
 static sr_status put_meta(const sr_trainer *t, sr_tensors *tensors) {
     fields f;
@@ -164,8 +162,7 @@ sr_status sr_trainer_save(sr_trainer *t, const char *path) {
     return status;
 }
 
-// ---- checking a checkpoint against the trainer
-// -----------------------------------------------------
+// ---- checking a checkpoint against the trainer --------------------------------------------------
 
 static sr_status check_net(const sr_trainer *t, const char *path, const sr_tensors *tensors) {
     sr_net net;
@@ -255,8 +252,7 @@ static sr_status check_fields(const sr_trainer *t, const char *path, const sr_te
     return SR_OK;
 }
 
-// ---- loading
-// ---------------------------------------------------------------------------------------
+// ---- loading ------------------------------------------------------------------------------------
 
 static sr_status check_finite(const char *path, const char *name, size_t n, const float *data) {
     for (size_t i = 0; i < n; i++) {

@@ -14,8 +14,7 @@
 // Beyond this parameter norm float32 products in the layers may overflow; no sane run comes near.
 #define LARGEST_NORM 1e15
 
-// ---- creation
-// --------------------------------------------------------------------------------------
+// ---- creation -----------------------------------------------------------------------------------
 
 static sr_status check_fit(const sr_net *net, const sr_dataset *data) {
     if (net->outputs != 1)
@@ -129,8 +128,7 @@ void sr_trainer_destroy(sr_trainer *t) {
     sr_free(t);
 }
 
-// ---- data and start states
-// -------------------------------------------------------------------------
+// ---- data and start states ----------------------------------------------------------------------
 
 // Rows of data that serve as start states: drawn under a seed of their own, so that a chain does
 // not start on the data row of the same batch.
@@ -173,8 +171,7 @@ void sr_trainer_fill(sr_trainer *t) {
         fresh_start(t, t->options.dynamics.start, samples);
 }
 
-// ---- one iteration
-// ---------------------------------------------------------------------------------
+// ---- one iteration ------------------------------------------------------------------------------
 
 static double mean(size_t n, const float *e) {
     double sum = 0.0;
@@ -317,8 +314,7 @@ done:
     return status;
 }
 
-// ---- what others may see
-// ---------------------------------------------------------------------------
+// ---- what others may see ------------------------------------------------------------------------
 
 uint64_t sr_trainer_iteration(const sr_trainer *t) {
     return t->iteration;

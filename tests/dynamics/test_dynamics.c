@@ -52,8 +52,7 @@ static void moments(size_t n, const float *x, double *mean, double *variance) {
     *variance = square / (double)n;
 }
 
-// ---- closed forms of the chain
-// ---------------------------------------------------------------------
+// ---- closed forms of the chain ------------------------------------------------------------------
 
 // On E = x^2 / (2 d^2) the noise-free chain is x_k = (1 - s / d^2)^k x_0.
 static void noise_free_descent_contracts_as_it_must(void **state) {
@@ -119,8 +118,7 @@ static void langevin_reaches_the_stationary_variance(void **state) {
     sr_free(x), sr_free(later);
 }
 
-// ---- noise and numbering
-// ---------------------------------------------------------------------------
+// ---- noise and numbering ------------------------------------------------------------------------
 
 // Drawing the noise and giving the stream's numbers, in their documented place, are the same bits.
 static void noise_comes_from_the_documented_stream(void **state) {
@@ -193,8 +191,7 @@ static void chains_are_known_by_their_number(void **state) {
     sr_energy_destroy(energy);
 }
 
-// ---- threads
-// ---------------------------------------------------------------------------------------
+// ---- threads ------------------------------------------------------------------------------------
 
 static void check_threads(const sr_energy *energy, size_t n) {
     enum { K = 4 };
@@ -276,8 +273,7 @@ static void a_network_follows_the_double_reference(void **state) {
     sr_energy_destroy(energy);
 }
 
-// ---- trace
-// -----------------------------------------------------------------------------------------
+// ---- trace --------------------------------------------------------------------------------------
 
 static double norm(size_t n, const float *x) {
     double sum = 0;
@@ -376,8 +372,7 @@ static void the_trace_does_not_hide_nan(void **state) {
     sr_energy_destroy(energy);
 }
 
-// ---- clamp, starts, settings
-// -----------------------------------------------------------------------
+// ---- clamp, starts, settings --------------------------------------------------------------------
 
 static void states_are_clamped_after_every_step(void **state) {
     enum { N = 200, D = 2 };

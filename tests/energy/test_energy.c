@@ -37,8 +37,7 @@ static double spread(double square, double deviation) {
     return exp(-square / (2 * deviation * deviation));
 }
 
-// ---- closed forms
-// ----------------------------------------------------------------------------------
+// ---- closed forms -------------------------------------------------------------------------------
 
 static double mixture_energy(double a, double b, double deviation, const double *w) {
     double density = 0, sum = 0;
@@ -210,8 +209,7 @@ static void bad_settings_are_refused(void **state) {
     sr_team_destroy(NULL);
 }
 
-// ---- a user's function
-// -----------------------------------------------------------------------------
+// ---- a user's function --------------------------------------------------------------------------
 
 typedef struct calls {
     unsigned threads;  // how many are expected
@@ -275,8 +273,7 @@ static void a_users_function_is_called_from_several_threads(void **state) {
     }
 }
 
-// ---- the generic object
-// ----------------------------------------------------------------------------
+// ---- the generic object -------------------------------------------------------------------------
 
 // E = a . x^2 + b with parameters (a, b): everything that an implementation can bring, counted.
 enum { TOY_DIM = 5, TOY_TILE = 7 };
@@ -423,8 +420,7 @@ static void no_parameters_no_gradient(void **state) {
     sr_energy_destroy(energy);
 }
 
-// ---- networks and threads
-// --------------------------------------------------------------------------
+// ---- networks and threads -----------------------------------------------------------------------
 
 typedef struct results {
     float *e, *dx, *e_theta, *dtheta;

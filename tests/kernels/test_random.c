@@ -103,8 +103,7 @@ static void elements_are_where_they_belong(void **state) {
     }
 }
 
-// ---- statistics
-// -------------------------------------------------------------------------------------
+// ---- statistics ---------------------------------------------------------------------------------
 
 enum { CHAINS = 100, STEPS = 100, ELEMENTS = 1000, SAMPLES = CHAINS * STEPS * ELEMENTS };
 

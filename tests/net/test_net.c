@@ -1,5 +1,5 @@
-// Networks: sizes, texts, parameters in PyTorch's layout, and the plan of every engine against the double
-// reference; spectral normalisation against a dense singular value.
+// Networks: sizes, texts, parameters in PyTorch's layout, and the plan of every engine against the
+// double reference; spectral normalisation against a dense singular value.
 #include <shortrun/net.h>
 
 #include <math.h>
@@ -23,15 +23,13 @@ static const char *const texts[] = {
 };
 enum { TEXTS = sizeof texts / sizeof *texts };
 
-static void fill(float *x, size_t n, uint32_t purpose, float scale)
-{
+static void fill(float *x, size_t n, uint32_t purpose, float scale) {
     sr_kernels_get()->normal(sr_stream_make(7, SR_PURPOSE_TEST, purpose), 0, 0, n, x);
     for (size_t i = 0; i < n; i++)
         x[i] *= scale;
 }
 
-static double *widen(const float *x, size_t n)
-{
+static double *widen(const float *x, size_t n) {
     double *out = sr_alloc(n, sizeof *out);
     for (size_t i = 0; i < n; i++)
         out[i] = x[i];
@@ -39,8 +37,7 @@ static double *widen(const float *x, size_t n)
 }
 
 // Largest difference over the largest entry.
-static double distance(const float *a, const double *b, size_t n)
-{
+static double distance(const float *a, const double *b, size_t n) {
     double worst = 0, largest = 1e-30;
     for (size_t i = 0; i < n; i++) {
         worst = fmax(worst, fabs(a[i] - b[i]));
@@ -51,11 +48,12 @@ static double distance(const float *a, const double *b, size_t n)
     return worst / largest;
 }
 
-static void check_engine(const sr_net *net, sr_engine engine, size_t tile, size_t n)
-{
+static void check_engine(const sr_net *net, sr_engine engine, size_t tile, size_t n) {
     size_t in = net->inputs, out = net->outputs;
-    float *theta = sr_alloc(net->parameters, 4), *x = sr_alloc(n * in, 4), *seed = sr_alloc(n * out, 4);
-    float *y = sr_alloc(n * out, 4), *dx = sr_alloc(n * in, 4), *dtheta = sr_alloc(net->parameters, 4);
+    float *theta = sr_alloc(net->parameters, 4), *x = sr_alloc(n * in, 4),
+          *seed = sr_alloc(n * out, 4);
+    float *y = sr_alloc(n * out, 4), *dx = sr_alloc(n * in, 4),
+          *dtheta = sr_alloc(net->parameters, 4);
     double *y64 = sr_alloc(n * out, 8), *dx64 = sr_alloc(n * in, 8);
     double *dtheta64 = sr_alloc(net->parameters, 8);
     sr_net_init(net, 3, theta);
@@ -63,7 +61,8 @@ static void check_engine(const sr_net *net, sr_engine engine, size_t tile, size_
     fill(seed, n * out, 2, 1.0f);
     double *theta64 = widen(theta, net->parameters), *x64 = widen(x, n * in);
     double *seed64 = widen(seed, n * out);
-    assert_int_equal(sr_net_reference_f64(net, theta64, n, x64, seed64, y64, dx64, dtheta64), SR_OK);
+    assert_int_equal(sr_net_reference_f64(net, theta64, n, x64, seed64, y64, dx64, dtheta64),
+                     SR_OK);
 
     sr_plan *plan;
     sr_workspace *workspace;
@@ -86,8 +85,7 @@ static void check_engine(const sr_net *net, sr_engine engine, size_t tile, size_
         sr_free(all[i]);
 }
 
-static void test_engines(void **state)
-{
+static void test_engines(void **state) {
     for (sr_engine engine = SR_ENGINE_SCALAR; engine <= SR_ENGINE_ONEDNN; engine++) {
         if (!sr_engine_available(engine))
             continue;
@@ -104,8 +102,7 @@ static void test_engines(void **state)
 }
 
 // The reference itself: directional finite differences in x and theta.
-static void test_reference_gradient(void **state)
-{
+static void test_reference_gradient(void **state) {
     for (size_t i = 0; i < TEXTS; i++) {
         sr_net net;
         assert_int_equal(sr_net_parse(texts[i], &net), SR_OK);
@@ -115,7 +112,8 @@ static void test_reference_gradient(void **state)
         float *f = sr_alloc(in + p, 4), *start = sr_alloc(p, 4);
         sr_net_init(&net, 3, start);
         fill(f, in + p, 5, 1.0f);
-        double *x = widen(f, in), *theta = widen(start, p), *dx = sr_alloc(in, 8), *dtheta = sr_alloc(p, 8);
+        double *x = widen(f, in), *theta = widen(start, p), *dx = sr_alloc(in, 8),
+               *dtheta = sr_alloc(p, 8);
         double *y = sr_alloc(out, 8), step = 1e-5, sum[2] = {0, 0}, slope = 0;
         sr_net_reference_f64(&net, theta, n, x, NULL, y, dx, dtheta);
         double *x2 = sr_alloc(in, 8), *theta2 = sr_alloc(p, 8);
@@ -139,8 +137,7 @@ static void test_reference_gradient(void **state)
     }
 }
 
-static void test_text(void **state)
-{
+static void test_text(void **state) {
     for (size_t i = 0; i < TEXTS; i++) {
         sr_net net, again;
         sr_text text = {0};
@@ -158,8 +155,7 @@ static void test_text(void **state)
     }
 }
 
-static void test_bad_text(void **state)
-{
+static void test_bad_text(void **state) {
     static const char *const bad[][2] = {
         {"", "expected like"},
         {"vgg:channels=1", "unknown model 'vgg'"},
@@ -184,8 +180,7 @@ static void test_bad_text(void **state)
     }
 }
 
-static void test_torch_names(void **state)
-{
+static void test_torch_names(void **state) {
     sr_net net;
     assert_int_equal(sr_net_parse(texts[8], &net), SR_OK);
     // conv act conv act conv act flatten linear act linear
@@ -211,10 +206,9 @@ static void test_torch_names(void **state)
     sr_free(back);
 }
 
-// One dense layer: the singular value against power iteration on W^T W in double, and dsigma/dW against
-// finite differences through sr_spectral_pull_back.
-static void test_spectral(void **state)
-{
+// One dense layer: the singular value against power iteration on W^T W in double, and dsigma/dW
+// against finite differences through sr_spectral_pull_back.
+static void test_spectral(void **state) {
     sr_net net;
     assert_int_equal(sr_net_parse("convnet:channels=1,size=12,nf=3,activation=silu", &net), SR_OK);
     sr_spectral *spectral;
@@ -280,12 +274,11 @@ static void test_spectral(void **state)
         sr_free(all[i]);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),          cmocka_unit_test(test_bad_text),
-        cmocka_unit_test(test_torch_names),   cmocka_unit_test(test_reference_gradient),
-        cmocka_unit_test(test_engines),       cmocka_unit_test(test_spectral),
+        cmocka_unit_test(test_text),        cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_torch_names), cmocka_unit_test(test_reference_gradient),
+        cmocka_unit_test(test_engines),     cmocka_unit_test(test_spectral),
     };
     return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }

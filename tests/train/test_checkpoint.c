@@ -5,8 +5,7 @@
 
 #include <math.h>
 
-// ---- resuming
-// --------------------------------------------------------------------------------------
+// ---- resuming -----------------------------------------------------------------------------------
 
 // Trains o.iterations at once, and again with a fresh trainer after `at` of them.
 static void resumes(const sr_net *net, const sr_dataset *data, const sr_train_options *o,
@@ -83,8 +82,7 @@ static void files_hold_the_sampling_parameters(void **state) {
     sr_dataset_clear(&images);
 }
 
-// ---- refusals
-// --------------------------------------------------------------------------------------
+// ---- refusals -----------------------------------------------------------------------------------
 
 static void expect_refusal(const sr_net *net, const sr_dataset *data, const sr_train_options *o,
                            const char *path, const char *message) {
@@ -152,8 +150,7 @@ static void other_runs_are_refused(void **state) {
     sr_dataset_clear(&other_data);
 }
 
-// ---- hostile files
-// ---------------------------------------------------------------------------------
+// ---- hostile files ------------------------------------------------------------------------------
 
 static const char *const option_keys[] = {
     "data",         "data_hash",    "seed",       "batch",     "steps",
@@ -272,8 +269,7 @@ static void broken_files_are_refused(void **state) {
     sr_dataset_clear(&data);
 }
 
-// ---- the loop
-// --------------------------------------------------------------------------------------
+// ---- the loop -----------------------------------------------------------------------------------
 
 typedef struct watch {
     size_t progress_calls, stop_at, stop_calls, iterations_seen;

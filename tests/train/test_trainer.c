@@ -4,8 +4,7 @@
 
 #include <math.h>
 
-// ---- the gradient
-// ----------------------------------------------------------------------------------
+// ---- the gradient -------------------------------------------------------------------------------
 
 // Largest singular value of w (rows, columns): power iteration on w^T w, to convergence.
 static double singular_value(size_t rows, size_t columns, const double *w) {
@@ -154,8 +153,7 @@ static void clipping_limits_the_step(void **state) {
     sr_dataset_clear(&data);
 }
 
-// ---- start states
-// ----------------------------------------------------------------------------------
+// ---- start states -------------------------------------------------------------------------------
 
 static size_t equal_rows(size_t n, size_t dim, const float *a, const float *b) {
     size_t count = 0;
@@ -220,8 +218,7 @@ static void data_starts_are_other_rows(void **state) {
     sr_dataset_clear(&data);
 }
 
-// ---- divergence
-// ------------------------------------------------------------------------------------
+// ---- divergence ---------------------------------------------------------------------------------
 
 static void divergence_leaves_no_trace(void **state) {
     const sr_net net = small_mlp(16);
@@ -340,8 +337,7 @@ static void misfits_are_refused(void **state) {
     sr_dataset_clear(&images);
 }
 
-// ---- bits and time
-// ---------------------------------------------------------------------------------
+// ---- bits and time ------------------------------------------------------------------------------
 
 static void same_bits(const sr_net *net, const sr_dataset *data, sr_train_options o) {
     char hash[3][33];

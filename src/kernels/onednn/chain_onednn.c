@@ -79,8 +79,7 @@ typedef struct onednn_state {
     dnnl_memory_t scratchpad;
 } onednn_state;
 
-// ---- building
-// --------------------------------------------------------------------------------------
+// ---- building -----------------------------------------------------------------------------------
 
 // `desc` may lie in chain->tensors: it is cloned before the list grows.
 static int tensor_add(onednn_chain *chain, const sr_dnnl_desc *desc, bool shared) {
@@ -495,8 +494,7 @@ static sr_status build(onednn_chain *chain, dnnl_primitive_desc_t *forward) {
     return status;
 }
 
-// ---- running
-// ---------------------------------------------------------------------------------------
+// ---- running ------------------------------------------------------------------------------------
 
 static inline void *state_data(const onednn_state *state, int index) {
     const tensor *t = &state->chain->tensors[index];
