@@ -17,11 +17,11 @@ typedef enum sr_table_format {
 // "text", "csv", "markdown" or "md", "latex" or "tex".
 SR_API sr_status sr_table_format_parse(const char *name, sr_table_format *out);
 
-// Table 1, quality: for each data set and metric, rows = dynamics and noise (s, sigma, T, data noise),
-// columns = K, entries mean +- standard deviation over seeds (n seeds); diverged cells are counted, not
-// hidden. metric NULL: each data set's leading metric (frechet for images, kl for 2-D; in CSV: all
-// metrics). Rows differ in whatever setting differs, not in the noise alone. SR_ERROR_ARGUMENT where no
-// cell has the metric. The text is appended to `out`.
+// Table 1, quality: for each data set and metric, rows = dynamics and noise (s, sigma, T, data
+// noise), columns = K, entries mean +- standard deviation over seeds (n seeds); diverged cells are
+// counted, not hidden. metric NULL: each data set's leading metric (frechet for images, kl for 2-D;
+// in CSV: all metrics). Rows differ in whatever setting differs, not in the noise alone.
+// SR_ERROR_ARGUMENT where no cell has the metric. The text is appended to `out`.
 SR_API sr_status sr_table_quality(const sr_record *records, size_t count, const char *metric,
                                   sr_table_format format, sr_text *out);
 // Table 2, time: same rows and columns; entries ms per training iteration, ms per dynamics step,
@@ -29,11 +29,11 @@ SR_API sr_status sr_table_quality(const sr_record *records, size_t count, const 
 SR_API sr_status sr_table_time(const sr_record *records, size_t count, sr_table_format format,
                                sr_text *out);
 
-// Writes everything under folder/report/: tables in all formats, figures (gnuplot script, data, PNG, SVG),
-// sample grids, report.html (self-contained). Without gnuplot: tables, scripts and data, and a warning.
-// Where gnuplot fails, all else is written and SR_ERROR_LIBRARY returned with what gnuplot said. The same
-// records give the same files.
-// html (NULL allowed): receives the page's path.
+// Writes everything under folder/report/: tables in all formats, figures (gnuplot script, data,
+// PNG, SVG), sample grids, report.html (self-contained). Without gnuplot: tables, scripts and data,
+// and a warning. Where gnuplot fails, all else is written and SR_ERROR_LIBRARY returned with what
+// gnuplot said. The same records give the same files. html (NULL allowed): receives the page's
+// path.
 SR_API sr_status sr_report_write(const sr_experiment *experiment, sr_results *results,
                                  const sr_monitor *monitor, char *html, size_t size);
 

@@ -141,7 +141,7 @@ void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTIN
     const char *text = NULL;
     switch (setting) {
     case SR_SETTING_TEMPERATURE:
-        snprintf(out, SR_SETTING_TEXT, "%.3g", temperature(dynamics));
+        sr_number_text(temperature(dynamics), out, SR_SETTING_TEXT);
         return;
     case SR_SETTING_DATA_NOISE_MODE:
         text = mode_name(cell->data_noise_mode);
@@ -185,6 +185,9 @@ void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTI
     const sr_dynamics *dynamics = &cell->train.dynamics;
     const char *instead = NULL;
     switch (setting) {
+    case SR_SETTING_TEMPERATURE: // follows from s and sigma: three digits do
+        snprintf(out, SR_SETTING_TEXT, "%.3g", temperature(dynamics));
+        break;
     case SR_SETTING_NOISE_LAST: // without noise both are the same
         instead = dynamics->noise == 0 ? "-" : NULL;
         break;
