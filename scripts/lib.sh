@@ -28,7 +28,7 @@ missing_packages() {
     done
 }
 
-# Installs what is missing of "$@", and nothing else; asks nobody anything.
+# Installs what is missing of "$@", and nothing else. Only sudo may ask something: its password.
 install_packages() {
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         say "no apt-get here: going on with what is installed (Debian's names are in scripts/lib.sh)"
@@ -111,7 +111,7 @@ run_tests() {
 }
 
 # Tests that take long stay out ("slow"). Libraries' one-time allocations are no leaks of ours: hwloc's
-# OpenCL plugin, OpenBLAS's and OpenMP's threads; tests/lsan.supp names them.
+# OpenCL plugin, OpenBLAS's and OpenMP's threads; tests/cli/lsan.supp names them.
 sanitised_tests() {
     ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 LSAN_OPTIONS=suppressions=$PWD/tests/cli/lsan.supp \
         UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
