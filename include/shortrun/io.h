@@ -35,8 +35,8 @@ SR_API sr_status sr_array_to_f64(const sr_array *array, double **out);
 // folder: after a crash or on a full disk either the old or the new content is there, whole. A
 // symbolic link stays and its target is replaced; devices and pipes are written in place.
 SR_API sr_status sr_file_write(const char *path, const void *bytes, size_t count);
-// Reads a whole file (at most `limit` bytes, 0 = no limit) into new memory, with a NUL behind the
-// end.
+// Reads a whole file (at most `limit` bytes, 0 = no limit, 2^30 for devices and pipes) into new
+// memory, with a NUL behind the end.
 SR_API sr_status sr_file_read(const char *path, size_t limit, void **bytes, size_t *count);
 // Reads a plain or gzip-compressed file; the decompressed size may not exceed `limit` bytes.
 SR_API sr_status sr_file_read_gzip(const char *path, size_t limit, void **bytes, size_t *count);

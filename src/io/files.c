@@ -222,6 +222,10 @@ static sr_status read_all(int fd, const char *path, size_t expected, size_t limi
     return SR_OK;
 }
 
+// A device or pipe does not tell its size and may never end (/dev/zero): this is the most that is
+// read.
+#define STREAM_LIMIT ((size_t)1 << 30)
+
 sr_status sr_file_read(const char *path, size_t limit, void **bytes, size_t *count) {
     *bytes = NULL;
     *count = 0;
@@ -238,8 +242,10 @@ sr_status sr_file_read(const char *path, size_t limit, void **bytes, size_t *cou
     else if (S_ISREG(info.st_mode) && limit && (uintmax_t)info.st_size > limit)
         status = sr_fail(SR_ERROR_FORMAT, "%s: %jd bytes, more than the %zu allowed", path,
                          (intmax_t)info.st_size, limit);
+    else if (S_ISREG(info.st_mode))
+        status = read_all(fd, path, (size_t)info.st_size, limit, &data, count);
     else
-        status = read_all(fd, path, S_ISREG(info.st_mode) ? (size_t)info.st_size : 4096, limit,
+        status = read_all(fd, path, 4096, limit && limit < STREAM_LIMIT ? limit : STREAM_LIMIT,
                           &data, count);
     close(fd);
     *bytes = data;

@@ -84,6 +84,7 @@ if [ -e /dev/full ]; then
     "$program" info --json >/dev/full 2>"$work/err"
     [ $? = 1 ] && grep -q '^shortrun: writing' "$work/err" || wrong "info >/dev/full"
     checks=$((checks + 1))
+    refuses "/dev/full" "$program" train --dataset eight_gaussians --iterations 2 --output /dev/full
     refuses "/dev/full" "$program" energy m.safetensors --input good.npy --output /dev/full
 fi
 mkdir small
