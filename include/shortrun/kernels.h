@@ -174,7 +174,7 @@ typedef struct sr_layer {
 } sr_layer;
 
 // Floating-point peak of the machine from registers, GFLOP/s (a multiply-add is 2), measured once
-// per process and thread count with the widest FMA that the active ISA has. Takes about 50 ms.
+// per process and thread count with the widest FMA that the active ISA has. Takes about 0.2 s.
 SR_API double sr_peak_gflops(unsigned threads);
 
 #ifdef __cplusplus

@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MEASURE_REPEATS 5
-#define MEASURE_SECONDS 0.5 // at most about so long, after the first two runs
-#define MEASURE_STEPS 20    // of the K steps: the time of a step does not depend on K
+// Runs are repeated for about so long, at least three times, and the best counts: right after a
+// team of threads starts, the system may keep two of them on one core for some milliseconds.
+#define MEASURE_SECONDS 0.3
+#define MEASURE_STEPS 20 // of the K steps: the time of a step does not depend on K
 
 void sr_cell_work(const sr_cell *cell, double *training, double *sampling) {
     sr_net net;
@@ -39,9 +40,7 @@ sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team
         return SR_ERROR_MEMORY;
     double best = INFINITY, spent = 0;
     sr_status status = SR_OK;
-    for (int i = 0; i < MEASURE_REPEATS && status == SR_OK; i++) {
-        if (i >= 2 && spent > MEASURE_SECONDS)
-            break;
+    for (int i = 0; (i < 3 || spent < MEASURE_SECONDS) && status == SR_OK; i++) {
         sr_start_fill(start, cell->train.seed, UINT64_MAX - 2, 0, batch, net->inputs, x);
         const double before = sr_seconds();
         status =
@@ -87,7 +86,7 @@ static sr_status time_iteration(const sr_net *net, const sr_train_options *optio
     sr_status status = sr_trainer_create(net, data, options, &trainer);
     *out = INFINITY;
     double spent = 0;
-    for (int i = 0; i < 4 && status == SR_OK && (i < 2 || spent < 0.5); i++) {
+    for (int i = 0; (i < 2 || spent < MEASURE_SECONDS) && status == SR_OK; i++) {
         const double before = sr_seconds();
         status = sr_trainer_step(trainer, &report);
         const double took = sr_seconds() - before;
