@@ -36,6 +36,18 @@ const char *cli_optimiser_choice(int value);
 #define CLI_STARTS 4
 #define CLI_OPTIMISERS 2
 
+// Options that several commands have; the arguments say where the value goes, as CLI_AT does.
+#define CLI_ENGINE(...)                                                                            \
+    {                                                                                              \
+        .name = "engine", .type = CLI_CHOICE, .choice = cli_engine_choice, .choices = CLI_ENGINES, \
+        .help = "who multiplies (default auto)", __VA_ARGS__                                       \
+    }
+#define CLI_THREADS(...)                                                                           \
+    {                                                                                              \
+        .name = "threads", .letter = 't', .type = CLI_COUNT, .value = "N", .high = 4096,           \
+        .help = "threads (default: all); no result depends on their number", __VA_ARGS__           \
+    }
+
 bool cli_ends_with(const char *text, const char *end);
 
 // Whether a file of this name can be written, as far as that can be seen before the work: its

@@ -39,19 +39,8 @@ static const cli_option table[] = {
      .value = "TEXT",
      AT(model),
      .help = "the network, for files that do not describe it (a PyTorch state_dict)"},
-    {.name = "engine",
-     .type = CLI_CHOICE,
-     AT(engine),
-     .choice = cli_engine_choice,
-     .choices = CLI_ENGINES,
-     .help = "who multiplies (default auto)"},
-    {.name = "threads",
-     .letter = 't',
-     .type = CLI_COUNT,
-     .value = "N",
-     AT(threads),
-     .high = 4096,
-     .help = "threads (default: all); the result does not depend on it"},
+    CLI_ENGINE(AT(engine)),
+    CLI_THREADS(AT(threads)),
 };
 
 static sr_status load_points(const char *path, const sr_net *net, sr_array *array, float **x) {

@@ -96,13 +96,7 @@ static const cli_option table[] = {
      .choice = format_choice,
      .choices = FORMATS,
      .help = "of the output (default table)"},
-    {.name = "threads",
-     .letter = 't',
-     .type = CLI_COUNT,
-     .value = "N",
-     AT(threads),
-     .high = 4096,
-     .help = "threads (default: all); the values do not depend on it"},
+    CLI_THREADS(AT(threads)),
 };
 
 // ---- the rows

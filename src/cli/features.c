@@ -69,18 +69,8 @@ static const cli_option table[] = {
      .value = "N",
      CLI_AT(features_values, train.seed),
      .help = "seed of weights and batches"},
-    {.name = "engine",
-     .type = CLI_CHOICE,
-     CLI_AT(features_values, train.engine),
-     .choice = cli_engine_choice,
-     .choices = CLI_ENGINES,
-     .help = "who multiplies"},
-    {.name = "threads",
-     .type = CLI_COUNT,
-     .value = "N",
-     CLI_AT(features_values, train.threads),
-     .high = 4096,
-     .help = "threads (default: all); the result does not depend on it"},
+    CLI_ENGINE(CLI_AT(features_values, train.engine)),
+    CLI_THREADS(CLI_AT(features_values, train.threads)),
 };
 
 static int train(const char *name, const features_values *v) {
