@@ -2,6 +2,8 @@
 // against, and what a reader may read first.
 #include <shortrun/net.h>
 
+#include "kernels/chain.h"
+
 #include <string.h>
 
 // What layer l leaves for the way back.
@@ -9,27 +11,19 @@ typedef struct layer_memory {
     double *x, *derivative, *gradient; // input; act'; gradient before the activation
 } layer_memory;
 
-static size_t outputs_of(const sr_layer *layer) {
-    return layer->shape.out_channels * layer->shape.out_height * layer->shape.out_width;
-}
-
-static size_t inputs_of(const sr_layer *layer) {
-    return layer->shape.in_channels * layer->shape.in_height * layer->shape.in_width;
-}
-
 static sr_status forward(const sr_net *net, const double *theta, size_t n, const double *x,
                          layer_memory *memory, double *out) {
     for (size_t l = 0; l < net->layer_count; l++) {
         const sr_layer *layer = &net->layers[l];
-        size_t outputs = n * outputs_of(layer);
-        memory[l].x = sr_alloc(n * inputs_of(layer), sizeof(double));
+        size_t outputs = n * sr_layer_outputs(layer);
+        memory[l].x = sr_alloc(n * sr_layer_inputs(layer), sizeof(double));
         memory[l].derivative = sr_alloc(outputs, sizeof(double));
         memory[l].gradient = sr_alloc(outputs, sizeof(double));
         if (!memory[l].x || !memory[l].derivative || !memory[l].gradient)
             return SR_ERROR_MEMORY;
         // `out` is large enough only for the last layer: `gradient` carries z and y on the way up
         memcpy(memory[l].x, l == 0 ? x : memory[l - 1].gradient,
-               n * inputs_of(layer) * sizeof(double));
+               n * sr_layer_inputs(layer) * sizeof(double));
         double *z = memory[l].gradient;
         sr_conv_forward_scalar_f64(&layer->shape, n, memory[l].x, theta + layer->weight,
                                    theta + layer->bias, z);
@@ -45,7 +39,7 @@ static void backward(const sr_net *net, const double *theta, size_t n, const dou
     for (size_t l = net->layer_count; l-- > 0;) {
         const sr_layer *layer = &net->layers[l];
         double *dz = memory[l].gradient; // holds dy; for the last layer the seed
-        for (size_t i = 0; i < n * outputs_of(layer); i++) {
+        for (size_t i = 0; i < n * sr_layer_outputs(layer); i++) {
             double dy = l + 1 < net->layer_count ? dz[i] : seed ? seed[i] : 1.0;
             dz[i] = dy * memory[l].derivative[i];
         }

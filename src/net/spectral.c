@@ -3,6 +3,8 @@
 // W and its adjoint: v = W u / |W u|, u = W^T v / |W^T v|, singular value = <v, W u>.
 #include <shortrun/net.h>
 
+#include "kernels/chain.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,9 +43,9 @@ static double normalise(size_t n, float *x) {
 static sr_status operator_create(const sr_layer *layer, sr_engine engine, sr_stream stream,
                                  size_t l, operator_ *op) {
     op->layer = *layer;
-    op->weights = layer->bias - layer->weight;
-    op->inputs = layer->shape.in_channels * layer->shape.in_height * layer->shape.in_width;
-    op->outputs = layer->shape.out_channels * layer->shape.out_height * layer->shape.out_width;
+    op->weights = sr_layer_weights(layer);
+    op->inputs = sr_layer_inputs(layer);
+    op->outputs = sr_layer_outputs(layer);
     sr_net alone = {.channels = layer->shape.in_channels,
                     .height = layer->shape.in_height,
                     .width = layer->shape.in_width,
