@@ -51,7 +51,7 @@ bool sr_shape_bytes(size_t rank, const size_t *shape, size_t item, size_t *out) 
     do {                                                                                           \
         const from_type *from = array->data;                                                       \
         for (size_t i = 0; i < n; i++)                                                             \
-            to[i] = from[i];                                                                       \
+            to[i] = (__typeof__(*to))from[i];                                                      \
     } while (0)
 
 sr_status sr_array_to_f32(const sr_array *array, float **out) {
@@ -63,33 +63,21 @@ sr_status sr_array_to_f32(const sr_array *array, float **out) {
     case SR_F32:
         CONVERT(float);
         break;
-    case SR_F64: {
-        const double *from = array->data;
-        for (size_t i = 0; i < n; i++)
-            to[i] = (float)from[i];
+    case SR_F64:
+        CONVERT(double);
         break;
-    }
     case SR_U8:
         CONVERT(uint8_t);
         break;
-    case SR_I32: {
-        const int32_t *from = array->data;
-        for (size_t i = 0; i < n; i++)
-            to[i] = (float)from[i];
+    case SR_I32:
+        CONVERT(int32_t);
         break;
-    }
-    case SR_I64: {
-        const int64_t *from = array->data;
-        for (size_t i = 0; i < n; i++)
-            to[i] = (float)from[i];
+    case SR_I64:
+        CONVERT(int64_t);
         break;
-    }
-    case SR_U64: {
-        const uint64_t *from = array->data;
-        for (size_t i = 0; i < n; i++)
-            to[i] = (float)from[i];
+    case SR_U64:
+        CONVERT(uint64_t);
         break;
-    }
     case SR_DTYPE_COUNT:
         break;
     }
@@ -114,18 +102,12 @@ sr_status sr_array_to_f64(const sr_array *array, double **out) {
     case SR_I32:
         CONVERT(int32_t);
         break;
-    case SR_I64: {
-        const int64_t *from = array->data;
-        for (size_t i = 0; i < n; i++)
-            to[i] = (double)from[i];
+    case SR_I64:
+        CONVERT(int64_t);
         break;
-    }
-    case SR_U64: {
-        const uint64_t *from = array->data;
-        for (size_t i = 0; i < n; i++)
-            to[i] = (double)from[i];
+    case SR_U64:
+        CONVERT(uint64_t);
         break;
-    }
     case SR_DTYPE_COUNT:
         break;
     }
