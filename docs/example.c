@@ -27,7 +27,7 @@ static sr_status sample(const sr_net *net, const float *theta, float *x) {
     sr_energy *energy = NULL;
     sr_team *team = NULL;
     sr_train_options_default(&options, false);
-    sr_status status = sr_energy_network(net, SR_ENGINE_AUTO, 0, &energy);
+    sr_status status = sr_energy_network(net, SR_ENGINE_AUTO, SR_FP32, 0, &energy);
     if (status == SR_OK) {
         sr_energy_set_parameters(energy, theta);
         status = sr_team_create(energy, 0, &team); // 0: all threads

@@ -184,7 +184,7 @@ static bool setup_make(bench_state *state, const net_case *c, net_setup *s) {
     *s = (net_setup){.energy = NULL};
     sr_status status = sr_net_parse(c->model, &s->net);
     if (status == SR_OK)
-        status = sr_energy_network(&s->net, c->engine, 0, &s->energy);
+        status = sr_energy_network(&s->net, c->engine, SR_FP32, 0, &s->energy);
     if (status == SR_OK)
         status = sr_team_create(s->energy, c->threads, &s->team);
     const size_t n = status == SR_OK ? c->batch * s->net.inputs : 0;

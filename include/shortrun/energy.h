@@ -44,8 +44,8 @@ SR_API size_t sr_energy_parameters(const sr_energy *energy);
 // A network with one output. tile 0 chooses one from the network alone. Parameters are set with
 // sr_energy_set_parameters; before that they are zero. SR_ERROR_ARGUMENT when the outputs are not
 // one.
-SR_API sr_status sr_energy_network(const sr_net *net, sr_engine engine, size_t tile,
-                                   sr_energy **out);
+SR_API sr_status sr_energy_network(const sr_net *net, sr_engine engine, sr_precision precision,
+                                   size_t tile, sr_energy **out);
 // theta (parameters), copied. Must not run while the energy is evaluated. An energy without
 // parameters ignores it.
 SR_API void sr_energy_set_parameters(sr_energy *energy, const float *theta);

@@ -155,13 +155,30 @@ SR_API void sr_conv_backward_weights_scalar_f64(const sr_conv_shape *shape, size
 SR_API void sr_activation_scalar_f64(sr_activation activation, size_t n, const double *z, double *y,
                                      double *derivative);
 
-// Engines: who multiplies. `auto` takes oneDNN where it is built in, else scalar.
-typedef enum sr_engine { SR_ENGINE_AUTO, SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN } sr_engine;
+// Engines: who multiplies. `scalar` is the readable reference, `native` our own kernels, `auto`
+// takes for each layer whichever of native and oneDNN was measured to be faster on this machine.
+typedef enum sr_engine {
+    SR_ENGINE_AUTO,
+    SR_ENGINE_SCALAR,
+    SR_ENGINE_NATIVE,
+    SR_ENGINE_ONEDNN,
+    SR_ENGINE_COUNT
+} sr_engine;
 SR_API const char *sr_engine_name(sr_engine engine);
 SR_API sr_status sr_engine_parse(const char *name, sr_engine *out);
 SR_API bool sr_engine_available(sr_engine engine);
 SR_API sr_engine sr_engine_resolve(sr_engine engine);   // auto -> the engine it means here
 SR_API const char *sr_engine_version(sr_engine engine); // "2.6.3" for oneDNN; "" otherwise
+
+// Precisions of a network's passes. Weights, optimiser, states of chains and all sums are fp32
+// always. bf16: operands of products rounded to bfloat16. bf16x3: every operand split into two
+// bfloat16 parts, products high high + high low + low high (about 1e-5 relative error), on AMX;
+// runs as fp32 elsewhere.
+typedef enum sr_precision { SR_FP32, SR_BF16, SR_BF16X3, SR_PRECISION_COUNT } sr_precision;
+SR_API const char *sr_precision_name(sr_precision precision); // "fp32", "bf16", "bf16x3"
+SR_API sr_status sr_precision_parse(const char *name, sr_precision *out);
+// Whether the engine computes in this precision; bf16x3 counts where it runs as fp32.
+SR_API bool sr_precision_available(sr_engine engine, sr_precision precision);
 
 // One layer of a network: convolution or dense (a dense layer sees its input flattened in C, H, W
 // order), bias, then the activation (SR_IDENTITY for none). What an engine prepares and runs.

@@ -86,11 +86,13 @@ typedef enum sr_phase {
 } sr_phase;
 SR_API const char *sr_phase_name(sr_phase phase);
 
-SR_API sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine, sr_plan **out);
+SR_API sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine,
+                                sr_precision precision, sr_plan **out);
 SR_API void sr_plan_destroy(sr_plan *plan);
 SR_API const sr_net *sr_plan_net(const sr_plan *plan);
 SR_API size_t sr_plan_tile(const sr_plan *plan);
 SR_API sr_engine sr_plan_engine(const sr_plan *plan);
+SR_API sr_precision sr_plan_precision(const sr_plan *plan);
 // Packs theta (net->parameters); theta itself is not kept.
 SR_API void sr_plan_set_weights(sr_plan *plan, const float *theta);
 

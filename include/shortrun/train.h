@@ -19,8 +19,9 @@ typedef struct sr_train_options {
     size_t iterations, batch; // batch: data rows, and as many chains
     sr_dynamics dynamics;
     sr_engine engine;
-    unsigned threads; // 0: all
-    size_t tile;      // chains per tile; 0: chosen from the network alone
+    sr_precision precision; // of the energy's passes; weights, optimiser and chains are fp32
+    unsigned threads;       // 0: all
+    size_t tile;            // chains per tile; 0: chosen from the network alone
     sr_optimiser optimiser;
     double rate, beta1, beta2, epsilon; // SGD: beta1 is its momentum
     double decay_from;          // share of the run after which the rate falls linearly, (0, 1]

@@ -30,17 +30,24 @@ int cli_status(sr_status status);
 
 // Names of choices, as tables of options want them.
 const char *cli_engine_choice(int value);
+const char *cli_precision_choice(int value);
 const char *cli_start_choice(int value);
 const char *cli_optimiser_choice(int value);
-#define CLI_ENGINES 3
 #define CLI_STARTS 4
 #define CLI_OPTIMISERS 2
 
 // Options that several commands have; the arguments say where the value goes, as CLI_AT does.
 #define CLI_ENGINE(...)                                                                            \
     {                                                                                              \
-        .name = "engine", .type = CLI_CHOICE, .choice = cli_engine_choice, .choices = CLI_ENGINES, \
-        .help = "who multiplies (default auto)", __VA_ARGS__                                       \
+        .name = "engine", .type = CLI_CHOICE, .choice = cli_engine_choice,                         \
+        .choices = SR_ENGINE_COUNT, .help = "who multiplies (default auto)", __VA_ARGS__           \
+    }
+#define CLI_PRECISION(...)                                                                         \
+    {                                                                                              \
+        .name = "precision", .type = CLI_CHOICE, .choice = cli_precision_choice,                   \
+        .choices = SR_PRECISION_COUNT,                                                             \
+        .help = "of the network's products (default fp32); bf16x3 needs AMX, else it is fp32",     \
+        __VA_ARGS__                                                                                \
     }
 #define CLI_THREADS(...)                                                                           \
     {                                                                                              \

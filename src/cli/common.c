@@ -26,6 +26,10 @@ int cli_status(sr_status status) {
     return status == SR_ERROR_INTERRUPTED ? CLI_INTERRUPTED : 1;
 }
 
+const char *cli_precision_choice(int value) {
+    return sr_precision_name((sr_precision)value);
+}
+
 const char *cli_engine_choice(int value) {
     return sr_engine_name((sr_engine)value);
 }

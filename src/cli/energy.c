@@ -9,6 +9,7 @@ typedef struct energy_values {
     const char *input, *output, *gradient, *model;
     unsigned threads;
     sr_engine engine;
+    sr_precision precision;
 } energy_values;
 
 #define AT(field) CLI_AT(energy_values, field)
@@ -40,6 +41,7 @@ static const cli_option table[] = {
      AT(model),
      .help = "the network, for files that do not describe it (a PyTorch state_dict)"},
     CLI_ENGINE(AT(engine)),
+    CLI_PRECISION(AT(precision)),
     CLI_THREADS(AT(threads)),
 };
 
@@ -81,7 +83,7 @@ static sr_status evaluate(const energy_values *v, const sr_net *net, const float
                             (v->gradient && !(dx = sr_alloc(n, net->inputs * sizeof *dx)))))
         status = SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = sr_energy_network(net, v->engine, 0, &energy);
+        status = sr_energy_network(net, v->engine, v->precision, 0, &energy);
     if (status == SR_OK) {
         sr_energy_set_parameters(energy, theta);
         status = sr_team_create(energy, v->threads, &team);

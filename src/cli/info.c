@@ -68,7 +68,7 @@ static json_t *collect(const info_values *v) {
     const sr_cpu *cpu = sr_cpu_get();
     const unsigned threads = sr_threads_resolve((unsigned)v->threads);
     json_t *engines = json_object();
-    for (int i = SR_ENGINE_SCALAR; i < CLI_ENGINES; i++) {
+    for (int i = SR_ENGINE_SCALAR; i < SR_ENGINE_COUNT; i++) {
         const sr_engine engine = (sr_engine)i;
         if (sr_engine_available(engine))
             json_object_set_new(engines, sr_engine_name(engine),

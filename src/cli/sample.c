@@ -17,6 +17,7 @@ typedef struct sample_values {
     uint64_t seed;
     unsigned threads;
     sr_engine engine;
+    sr_precision precision;
     double window;
     sr_dynamics dynamics;
 } sample_values;
@@ -103,6 +104,7 @@ static const cli_option table[] = {
      AT(seed),
      .help = "seed of starts and noise (default 1)"},
     CLI_ENGINE(AT(engine), .heading = "Machine"),
+    CLI_PRECISION(AT(precision)),
     CLI_THREADS(AT(threads)),
     {.name = "window",
      .type = CLI_NUMBER,
@@ -217,7 +219,7 @@ static sr_status draw(const sample_values *v, const sr_tensors *file, const sr_n
                       const float *theta, float *x, const sr_trace *trace) {
     sr_energy *energy = NULL;
     sr_team *team = NULL;
-    sr_status status = sr_energy_network(net, v->engine, 0, &energy);
+    sr_status status = sr_energy_network(net, v->engine, v->precision, 0, &energy);
     if (status == SR_OK) {
         sr_energy_set_parameters(energy, theta);
         status = sr_team_create(energy, v->threads, &team);

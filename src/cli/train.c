@@ -226,6 +226,7 @@ static const cli_option table[] = {
      .help = "an energy gap beyond it is divergence (default 100; 0: no bound)"},
 
     CLI_ENGINE(TRAIN(engine), .heading = "Machine"),
+    CLI_PRECISION(TRAIN(precision)),
     CLI_THREADS(TRAIN(threads)),
     {.name = "tile",
      .type = CLI_COUNT,

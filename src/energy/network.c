@@ -68,7 +68,8 @@ static const sr_energy_ops network_ops = {
     .destroy = network_destroy,
 };
 
-sr_status sr_energy_network(const sr_net *net, sr_engine engine, size_t tile, sr_energy **out) {
+sr_status sr_energy_network(const sr_net *net, sr_engine engine, sr_precision precision,
+                            size_t tile, sr_energy **out) {
     *out = NULL;
     if (net->outputs != 1)
         return sr_fail(SR_ERROR_ARGUMENT, "an energy network has 1 output, found %zu",
@@ -77,7 +78,8 @@ sr_status sr_energy_network(const sr_net *net, sr_engine engine, size_t tile, sr
     if (!zeros)
         return SR_ERROR_MEMORY;
     sr_plan *plan;
-    sr_status status = sr_plan_create(net, tile ? tile : choose_tile(net), engine, &plan);
+    sr_status status =
+        sr_plan_create(net, tile ? tile : choose_tile(net), engine, precision, &plan);
     if (!status) {
         sr_plan_set_weights(plan, zeros); // so that evaluating too early is dull, not undefined
         status = sr_energy_create(&network_ops, plan, net->inputs, net->parameters,

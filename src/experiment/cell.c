@@ -277,7 +277,8 @@ static sr_status sample_and_judge(job *j, const float *theta) {
     float *x = sr_alloc(j->cell->samples, j->net.inputs * sizeof *x);
     sr_status status = x ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = sr_energy_network(&j->net, j->cell->train.engine, j->cell->train.tile, &energy);
+        status = sr_energy_network(&j->net, j->cell->train.engine, j->cell->train.precision,
+                                   j->cell->train.tile, &energy);
     if (status == SR_OK) {
         sr_energy_set_parameters(energy, theta);
         status = sr_team_create(energy, j->threads, &team);

@@ -23,6 +23,10 @@ static const char *engine_choice(int value) {
     return sr_engine_name((sr_engine)value);
 }
 
+static const char *precision_choice(int value) {
+    return sr_precision_name((sr_precision)value);
+}
+
 static const char *mode_choice(int value) {
     return value == SR_DATA_NOISE_FIXED ? "fixed" : "matched";
 }
@@ -124,8 +128,10 @@ const sr_key sr_keys[] = {
      COUNT(0, 1e6),
      AT(sample_steps),
      .meaning = "Steps when sampling for judgement; 0: as in training."},
-    {TRAINING("engine", engine), CHOICE(3, engine_choice),
-     .meaning = "Who multiplies; auto takes oneDNN where it is built in."},
+    {TRAINING("engine", engine), CHOICE(SR_ENGINE_COUNT, engine_choice),
+     .meaning = "Who multiplies; auto takes what was measured to be faster on this machine."},
+    {TRAINING("precision", precision), CHOICE(SR_PRECISION_COUNT, precision_choice),
+     .meaning = "Of the products in the energy: fp32, bf16, or bf16x3 (on AMX; fp32 elsewhere)."},
     {TRAINING("tile", tile), COUNT(0, 65536),
      .meaning = "Chains a thread takes at a time; 0: chosen from the network."},
     {TRAINING("optimiser", optimiser), CHOICE(2, optimiser_choice), .meaning = "The optimiser."},

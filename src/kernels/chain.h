@@ -9,7 +9,8 @@
 // several threads at once, each with its own state; set_weights must not run meanwhile.
 typedef struct sr_chain_ops {
     // Everything that can be decided, packed or allocated: `batch` samples at a time.
-    sr_status (*create)(const sr_layer *layers, size_t count, size_t batch, void **chain);
+    sr_status (*create)(const sr_layer *layers, size_t count, size_t batch, sr_precision precision,
+                        void **chain);
     void (*destroy)(void *chain);
     void (*set_weights)(void *chain, const float *theta);
     sr_status (*state_create)(const void *chain, void **state);
@@ -27,6 +28,7 @@ typedef struct sr_chain_ops {
 const sr_chain_ops *sr_chain_ops_for(sr_engine engine);
 
 extern const sr_chain_ops sr_chain_scalar;
+extern const sr_chain_ops sr_chain_native;
 #ifdef SR_WITH_ONEDNN
 extern const sr_chain_ops sr_chain_onednn;
 const char *sr_onednn_version(void);

@@ -33,7 +33,8 @@ static void chain_destroy(void *self) {
     sr_free(chain);
 }
 
-static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch, void **out) {
+static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch,
+                              sr_precision precision, void **out) {
     *out = NULL;
     scalar_chain *chain = sr_alloc(1, sizeof *chain);
     if (!chain)

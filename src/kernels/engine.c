@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const char *const engine_names[] = {"auto", "scalar", "onednn"};
+static const char *const engine_names[] = {"auto", "scalar", "native", "onednn"};
 
 const char *sr_engine_name(sr_engine engine) {
     return engine_names[engine];
@@ -16,13 +16,16 @@ sr_status sr_engine_parse(const char *name, sr_engine *out) {
             return SR_OK;
         }
     }
-    return sr_fail(SR_ERROR_ARGUMENT, "unknown engine '%s'; allowed: auto, scalar, onednn", name);
+    return sr_fail(SR_ERROR_ARGUMENT, "unknown engine '%s'; allowed: auto, scalar, native, onednn",
+                   name);
 }
 
 const sr_chain_ops *sr_chain_ops_for(sr_engine engine) {
     switch (engine) {
     case SR_ENGINE_SCALAR:
         return &sr_chain_scalar;
+    case SR_ENGINE_NATIVE:
+        return NULL;
     case SR_ENGINE_ONEDNN:
 #ifdef SR_WITH_ONEDNN
         return &sr_chain_onednn;
@@ -49,4 +52,24 @@ const char *sr_engine_version(sr_engine engine) {
         return sr_onednn_version();
 #endif
     return "";
+}
+
+static const char *const precision_names[] = {"fp32", "bf16", "bf16x3"};
+
+const char *sr_precision_name(sr_precision precision) {
+    return precision_names[precision];
+}
+
+sr_status sr_precision_parse(const char *name, sr_precision *out) {
+    for (size_t i = 0; i < SR_PRECISION_COUNT; i++) {
+        if (strcmp(name, precision_names[i]) == 0) {
+            *out = (sr_precision)i;
+            return SR_OK;
+        }
+    }
+    return sr_fail(SR_ERROR_ARGUMENT, "unknown precision '%s'; allowed: fp32, bf16, bf16x3", name);
+}
+
+bool sr_precision_available(sr_engine engine, sr_precision precision) {
+    return precision == SR_FP32 || engine == SR_ENGINE_NATIVE || engine == SR_ENGINE_AUTO;
 }

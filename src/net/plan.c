@@ -10,6 +10,7 @@ struct sr_plan {
     sr_net net;
     size_t tile;
     sr_engine engine;
+    sr_precision precision;
     const sr_chain_ops *ops;
     void *chain;
     float *ones; // (tile, outputs): the default seed
@@ -28,27 +29,32 @@ const char *sr_phase_name(sr_phase phase) {
     return names[phase];
 }
 
-sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine, sr_plan **out) {
+sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine, sr_precision precision,
+                         sr_plan **out) {
     *out = NULL;
     engine = sr_engine_resolve(engine);
     const sr_chain_ops *ops = sr_chain_ops_for(engine);
     if (!ops)
         return sr_fail(SR_ERROR_UNSUPPORTED, "engine '%s' is not part of this build",
                        sr_engine_name(engine));
+    if (!sr_precision_available(engine, precision))
+        return sr_fail(SR_ERROR_UNSUPPORTED, "engine '%s' does not compute in %s",
+                       sr_engine_name(engine), sr_precision_name(precision));
     if (net->layer_count == 0 || tile == 0)
         return sr_fail(SR_ERROR_ARGUMENT,
                        "a plan needs at least one layer and a tile of at least 1");
     sr_plan *plan = sr_alloc(1, sizeof *plan);
     if (!plan)
         return SR_ERROR_MEMORY;
-    *plan = (sr_plan){.net = *net, .tile = tile, .engine = engine, .ops = ops};
+    *plan =
+        (sr_plan){.net = *net, .tile = tile, .engine = engine, .precision = precision, .ops = ops};
     sr_status status = SR_ERROR_MEMORY;
     plan->ones = sr_alloc(tile * net->outputs, sizeof(float));
     if (!plan->ones)
         goto fail;
     for (size_t i = 0; i < tile * net->outputs; i++)
         plan->ones[i] = 1.0f;
-    status = ops->create(net->layers, net->layer_count, tile, &plan->chain);
+    status = ops->create(net->layers, net->layer_count, tile, precision, &plan->chain);
     if (status)
         goto fail;
     *out = plan;
@@ -76,6 +82,10 @@ size_t sr_plan_tile(const sr_plan *plan) {
 
 sr_engine sr_plan_engine(const sr_plan *plan) {
     return plan->engine;
+}
+
+sr_precision sr_plan_precision(const sr_plan *plan) {
+    return plan->precision;
 }
 
 void sr_plan_set_weights(sr_plan *plan, const float *theta) {

@@ -65,7 +65,7 @@ static sr_status operator_create(const sr_layer *layer, sr_engine engine, sr_str
         return SR_ERROR_MEMORY;
     sr_kernels_get()->normal(stream, l, 0, op->inputs, op->u);
     normalise(op->inputs, op->u);
-    sr_status status = sr_plan_create(&alone, 1, engine, &op->plan);
+    sr_status status = sr_plan_create(&alone, 1, engine, SR_FP32, &op->plan);
     return status ? status : sr_workspace_create(op->plan, &op->workspace);
 }
 

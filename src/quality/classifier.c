@@ -28,7 +28,7 @@ sr_status sr_classifier_create(const sr_net *net, const float *theta, sr_engine 
     c->threads = sr_threads_resolve(threads);
     sr_status status = sr_net_truncate(&c->body, net, 1);
     if (status == SR_OK)
-        status = sr_plan_create(&c->body, TILE, engine, &c->plan);
+        status = sr_plan_create(&c->body, TILE, engine, SR_FP32, &c->plan);
     if (status != SR_OK)
         goto fail;
     c->theta = sr_alloc(net->parameters, sizeof(float));

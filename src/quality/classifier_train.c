@@ -97,7 +97,7 @@ static sr_status training_create(const sr_dataset *set, const sr_classifier_opti
     sr_status status = sr_net_classifier(&t->net, set->channels, set->height, options->nf,
                                          options->features, set->classes, SR_LEAKY_RELU);
     if (status == SR_OK)
-        status = sr_plan_create(&t->net, SHARD, options->engine, &t->plan);
+        status = sr_plan_create(&t->net, SHARD, options->engine, SR_FP32, &t->plan);
     if (status != SR_OK)
         return status;
     size_t p = t->net.parameters;

@@ -83,6 +83,7 @@ static void list_fields(const sr_trainer *t, fields *f) {
     put_text(f, "train.restart_from", persistent ? sr_start_name(d->restart_from) : "unused");
     put_if(f, persistent, "train.restart_rate", d->restart_rate);
     put_text(f, "train.engine", sr_engine_name(o->engine));
+    put_text(f, "train.precision", sr_precision_name(o->precision));
     put_whole(f, "train.tile", sr_energy_tile(t->energy));
     put_text(f, "train.optimiser", sr_optimiser_name(o->optimiser));
     put_number(f, "train.rate", o->rate);

@@ -109,6 +109,9 @@ sr_status sr_train_options_check(const sr_train_options *o) {
     if (!status && !sr_engine_available(o->engine))
         return sr_fail(SR_ERROR_UNSUPPORTED, "engine %s is not part of this build",
                        sr_engine_name(o->engine));
+    if (!status && !sr_precision_available(o->engine, o->precision))
+        return sr_fail(SR_ERROR_UNSUPPORTED, "engine %s does not compute in %s",
+                       sr_engine_name(o->engine), sr_precision_name(o->precision));
     if (!status)
         status = check_count("threads", o->threads, 0, 4096);
     if (!status)

@@ -88,7 +88,8 @@ sr_status sr_trainer_create(const sr_net *net, const sr_dataset *data,
     t->kernels = sr_kernels_get();
     if ((status = allocate(t)) != SR_OK)
         goto fail;
-    status = sr_energy_network(&t->net, t->options.engine, options->tile, &t->energy);
+    status = sr_energy_network(&t->net, t->options.engine, options->precision, options->tile,
+                               &t->energy);
     if (status != SR_OK)
         goto fail;
     if ((status = sr_team_create(t->energy, options->threads, &t->team)) != SR_OK)

@@ -18,7 +18,7 @@ static sr_energy *network(const char *text, size_t tile, sr_engine engine) {
     sr_net net;
     sr_energy *energy;
     assert_int_equal(sr_net_parse(text, &net), SR_OK);
-    assert_int_equal(sr_energy_network(&net, engine, tile, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(&net, engine, SR_FP32, tile, &energy), SR_OK);
     float *theta = sr_alloc(net.parameters, sizeof *theta);
     assert_non_null(theta);
     sr_net_init(&net, 5, theta);
@@ -259,7 +259,7 @@ static void a_network_follows_the_double_reference(void **state) {
     const sr_dynamics dynamics = {.steps = K, .step_size = 0.5, .noise = 0.3, .clamp = 1.25};
     sr_energy *energy;
     sr_team *team;
-    assert_int_equal(sr_energy_network(&net, SR_ENGINE_AUTO, 8, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(&net, SR_ENGINE_AUTO, SR_FP32, 8, &energy), SR_OK);
     sr_energy_set_parameters(energy, theta);
     assert_int_equal(sr_team_create(energy, 2, &team), SR_OK);
     assert_int_equal(sr_dynamics_run_given(team, &dynamics, noise, N, x, NULL), SR_OK);

@@ -45,7 +45,7 @@ static void check_engine(const sr_tensors *tensors, const char *name, const sr_n
     snprintf(what, sizeof what, "%s, %s, tile %zu", name, sr_engine_name(engine), tile);
     sr_energy *energy;
     sr_team *team;
-    assert_int_equal(sr_energy_network(net, engine, tile, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(net, engine, SR_FP32, tile, &energy), SR_OK);
     sr_energy_set_parameters(energy, theta);
     assert_int_equal(sr_team_create(energy, 2, &team), SR_OK);
     check_run(tensors, what, team, settings(tensors, 0), n * net->inputs, n, "expect.noise_free");

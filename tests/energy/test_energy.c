@@ -203,7 +203,7 @@ static void bad_settings_are_refused(void **state) {
     refused(sr_energy_function(2, NULL, NULL, &e), &e, "found NULL");
     sr_net net;
     assert_int_equal(sr_net_mlp(&net, 2, (size_t[]){4}, 1, SR_SILU, 3), SR_OK);
-    refused(sr_energy_network(&net, SR_ENGINE_SCALAR, 0, &e), &e, "found 3");
+    refused(sr_energy_network(&net, SR_ENGINE_SCALAR, SR_FP32, 0, &e), &e, "found 3");
     sr_energy_destroy(NULL);
     sr_energy_workspace_destroy(NULL);
     sr_team_destroy(NULL);
@@ -453,7 +453,7 @@ static void same_bits(const char *text, sr_engine engine, size_t tile, size_t n)
     sr_net net;
     sr_energy *energy;
     assert_int_equal(sr_net_parse(text, &net), SR_OK);
-    assert_int_equal(sr_energy_network(&net, engine, tile, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(&net, engine, SR_FP32, tile, &energy), SR_OK);
     float *theta = sr_alloc(net.parameters, 4), *x = sr_alloc(n * net.inputs, 4);
     float *weight = sr_alloc(n, 4);
     sr_net_init(&net, 5, theta);
@@ -493,7 +493,7 @@ static void the_sum_over_tiles_is_the_whole_gradient(void **state) {
     sr_net net;
     sr_energy *energy;
     assert_int_equal(sr_net_parse("mlp:dim=3,widths=16x8,activation=softplus", &net), SR_OK);
-    assert_int_equal(sr_energy_network(&net, SR_ENGINE_AUTO, 5, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(&net, SR_ENGINE_AUTO, SR_FP32, 5, &energy), SR_OK);
     assert_int_equal(sr_plan_tile(sr_energy_plan(energy)), 5);
     float theta[512], x[N * 3], weight[N];
     double theta64[512], x64[N * 3], weight64[N], e64[N], dx64[N * 3], dtheta64[512];
@@ -528,7 +528,7 @@ static void an_empty_batch_has_a_zero_gradient(void **state) {
     sr_team *team;
     float x[1] = {0}, dtheta[64];
     assert_int_equal(sr_net_parse("mlp:dim=2,widths=4,activation=silu", &net), SR_OK);
-    assert_int_equal(sr_energy_network(&net, SR_ENGINE_SCALAR, 0, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(&net, SR_ENGINE_SCALAR, SR_FP32, 0, &energy), SR_OK);
     assert_int_equal(sr_team_create(energy, 2, &team), SR_OK);
     assert_true(net.parameters <= 64);
     for (size_t i = 0; i < net.parameters; i++)
@@ -548,9 +548,9 @@ static void the_tile_follows_from_the_network(void **state) {
     assert_int_equal(sr_net_parse("mlp:dim=2,widths=64x64,activation=silu", &small), SR_OK);
     assert_int_equal(sr_net_parse("convnet:channels=3,size=32,nf=32,activation=silu", &large),
                      SR_OK);
-    assert_int_equal(sr_energy_network(&small, SR_ENGINE_SCALAR, 0, &a), SR_OK);
-    assert_int_equal(sr_energy_network(&small, SR_ENGINE_AUTO, 0, &b), SR_OK);
-    assert_int_equal(sr_energy_network(&large, SR_ENGINE_SCALAR, 0, &c), SR_OK);
+    assert_int_equal(sr_energy_network(&small, SR_ENGINE_SCALAR, SR_FP32, 0, &a), SR_OK);
+    assert_int_equal(sr_energy_network(&small, SR_ENGINE_AUTO, SR_FP32, 0, &b), SR_OK);
+    assert_int_equal(sr_energy_network(&large, SR_ENGINE_SCALAR, SR_FP32, 0, &c), SR_OK);
     assert_int_equal(sr_energy_tile(a), sr_energy_tile(b));
     assert_true(sr_energy_tile(a) > sr_energy_tile(c));
     sr_energy_destroy(a), sr_energy_destroy(b), sr_energy_destroy(c);

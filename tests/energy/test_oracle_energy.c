@@ -36,7 +36,7 @@ static void check_engine(const sr_tensors *tensors, const char *name, const sr_n
     double *gradient = oracle_f64(tensors, "expect.grad_x");
     sr_energy *net_energy;
     sr_team *team;
-    assert_int_equal(sr_energy_network(net, engine, tile, &net_energy), SR_OK);
+    assert_int_equal(sr_energy_network(net, engine, SR_FP32, tile, &net_energy), SR_OK);
     assert_non_null(sr_energy_plan(net_energy));
     sr_energy_set_parameters(net_energy, theta);
     assert_int_equal(sr_team_create(net_energy, 2, &team), SR_OK);

@@ -66,7 +66,7 @@ static void check_engine(const sr_net *net, sr_engine engine, size_t tile, size_
 
     sr_plan *plan;
     sr_workspace *workspace;
-    assert_int_equal(sr_plan_create(net, tile, engine, &plan), SR_OK);
+    assert_int_equal(sr_plan_create(net, tile, engine, SR_FP32, &plan), SR_OK);
     assert_int_equal(sr_workspace_create(plan, &workspace), SR_OK);
     sr_plan_set_weights(plan, theta);
     sr_plan_forward(plan, workspace, n, x, y);

@@ -135,7 +135,7 @@ static void test_gradient(void **state) {
     sr_plan *plan;
     sr_workspace *workspace;
     sr_net_init(&net, 5, theta);
-    must(sr_plan_create(&net, 16, SR_ENGINE_AUTO, &plan));
+    must(sr_plan_create(&net, 16, SR_ENGINE_AUTO, SR_FP32, &plan));
     must(sr_workspace_create(plan, &workspace));
     sr_plan_set_weights(plan, theta);
     sr_plan_gradient_theta(plan, workspace, 16, set.x, NULL, fill_seed, &l, NULL, gradient);
@@ -237,7 +237,7 @@ static void test_outputs(void **state) {
     sr_plan *plan;
     sr_workspace *workspace;
     float whole[3];
-    must(sr_plan_create(sr_classifier_net(c), 1, SR_ENGINE_SCALAR, &plan));
+    must(sr_plan_create(sr_classifier_net(c), 1, SR_ENGINE_SCALAR, SR_FP32, &plan));
     must(sr_workspace_create(plan, &workspace));
     sr_plan_set_weights(plan, c->theta);
     for (size_t i = 0; i < 120; i += 7) {

@@ -619,7 +619,8 @@ static void chain_destroy(void *self) {
     sr_free(chain);
 }
 
-static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch, void **out) {
+static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch,
+                              sr_precision precision, void **out) {
     *out = NULL;
     int threads = omp_get_max_threads();
     omp_set_num_threads(1); // oneDNN plans for as many threads as it sees now
