@@ -101,11 +101,17 @@ SR_API void sr_hash_hex(const void *bytes, size_t count, char out[33]);
 
 // ---- the machine --------------------------------------------------------------------------------
 
-// Instruction sets in climbing order. SR_ISA_AMX means AVX-512 with AMX tiles usable (CPUID, XCR0
-// and the kernel's permission all granted).
-typedef enum sr_isa { SR_ISA_SCALAR, SR_ISA_AVX2, SR_ISA_AVX512, SR_ISA_AMX } sr_isa;
+// Instruction sets in climbing order. SR_ISA_AVX512_BF16 adds the bf16 dot product; SR_ISA_AMX
+// means AVX-512 with AMX tiles usable (CPUID, XCR0 and the kernel's permission all granted).
+typedef enum sr_isa {
+    SR_ISA_SCALAR,
+    SR_ISA_AVX2,
+    SR_ISA_AVX512,
+    SR_ISA_AVX512_BF16,
+    SR_ISA_AMX
+} sr_isa;
 
-SR_API const char *sr_isa_name(sr_isa isa); // "scalar", "avx2", "avx512", "amx"
+SR_API const char *sr_isa_name(sr_isa isa); // "scalar", "avx2", "avx512", "avx512_bf16", "amx"
 
 typedef struct sr_cpu {
     char brand[64];

@@ -25,7 +25,7 @@
 static sr_cpu cpu;
 static pthread_once_t cpu_once = PTHREAD_ONCE_INIT;
 
-static const char *const isa_names[] = {"scalar", "avx2", "avx512", "amx"};
+static const char *const isa_names[] = {"scalar", "avx2", "avx512", "avx512_bf16", "amx"};
 
 const char *sr_isa_name(sr_isa isa) {
     size_t i = (size_t)isa;
@@ -100,7 +100,11 @@ static void find_isa(void) {
     bool amx = avx512 && all_bits(extended.d, 1u << 24) && all_bits(xcr0, tiles) && ask_for_tiles();
     cpu.avx512_bf16 = avx512 && all_bits(more.a, 1u << 5);
     cpu.amx_bf16 = amx && all_bits(extended.d, 1u << 22);
-    cpu.best = amx ? SR_ISA_AMX : avx512 ? SR_ISA_AVX512 : avx2 ? SR_ISA_AVX2 : SR_ISA_SCALAR;
+    cpu.best = amx               ? SR_ISA_AMX
+               : cpu.avx512_bf16 ? SR_ISA_AVX512_BF16
+               : avx512          ? SR_ISA_AVX512
+               : avx2            ? SR_ISA_AVX2
+                                 : SR_ISA_SCALAR;
 }
 
 #else

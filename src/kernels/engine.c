@@ -25,7 +25,7 @@ const sr_chain_ops *sr_chain_ops_for(sr_engine engine) {
     case SR_ENGINE_SCALAR:
         return &sr_chain_scalar;
     case SR_ENGINE_NATIVE:
-        return NULL;
+        return &sr_chain_native;
     case SR_ENGINE_ONEDNN:
 #ifdef SR_WITH_ONEDNN
         return &sr_chain_onednn;

@@ -1,45 +1,15 @@
-// Uniform and normal variates on the vector vocabulary: Philox4x32-10 (Salmon et al. 2011), V_WIDTH
-// blocks abreast. The layout is fixed in kernels.h (groups of 16 blocks, 64 elements), so the
-// number of lanes does not show in the result.
-#include "philox.h"
-
-#define RANDOM_GROUP 64  // elements of one group
-#define RANDOM_BLOCKS 16 // its Philox blocks; element 16 w + b is word w of block b
+// Uniform and normal variates on the vector vocabulary. The layout is fixed in kernels.h (groups of
+// 16 blocks, 64 elements), so the number of lanes does not show in the result.
+#include "philox_impl.h"
 
 // The four words of V_WIDTH blocks that begin at `block`.
 static inline void random_words(sr_stream stream, uint64_t chain, uint32_t step, uint32_t block,
                                 vu words[4]) {
-    vu c0 = vu_ramp(block), c1 = vu_set(step);
-    vu c2 = vu_set((uint32_t)chain), c3 = vu_set((uint32_t)(chain >> 32));
-    const vu m0 = vu_set(PHILOX_M0), m1 = vu_set(PHILOX_M1);
-    uint32_t k0 = stream.key[0], k1 = stream.key[1];
-    for (int round = 0; round < PHILOX_ROUNDS; round++) {
-        vu high0, high1;
-        vu low0 = vu_multiply_wide(c0, m0, &high0);
-        vu low1 = vu_multiply_wide(c2, m1, &high1);
-        c0 = vu_xor(vu_xor(high1, c1), vu_set(k0));
-        c2 = vu_xor(vu_xor(high0, c3), vu_set(k1));
-        c1 = low1;
-        c3 = low0;
-        k0 += PHILOX_W0;
-        k1 += PHILOX_W1;
-    }
-    words[0] = c0;
-    words[1] = c1;
-    words[2] = c2;
-    words[3] = c3;
-}
-
-// Box and Muller (1958): sqrt(-2 log u) times the cosine and sine of a uniform angle, with
-// u = ((word >> 1) + 1/2) 2^-31 in (0, 1], so that the tails reach 6.66 standard deviations.
-static inline void random_box_muller(vu radius_word, vu angle_word, vf *first, vf *second) {
-    vf u = vf_add(vu_to_float(vu_shift_right(radius_word, 1)), vf_set(0.5f));
-    vf logarithm = math_log(vf_mul(u, vf_set(0x1p-31f)));
-    vf radius = vf_sqrt(vf_mul(vf_set(-2), logarithm));
-    vf cosine, sine;
-    math_cos_sin_turn(angle_word, &cosine, &sine);
-    *first = vf_mul(radius, cosine);
-    *second = vf_mul(radius, sine);
+    words[0] = vu_ramp(block);
+    words[1] = vu_set(step);
+    words[2] = vu_set((uint32_t)chain);
+    words[3] = vu_set((uint32_t)(chain >> 32));
+    random_rounds(stream, words);
 }
 
 // One whole group of 64 uniforms.

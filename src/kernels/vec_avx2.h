@@ -23,6 +23,9 @@ typedef __m256 vm;
 typedef struct vd {
     __m256d low, high;
 } vd;
+typedef struct vw {
+    __m256i even, odd;
+} vw;
 
 static inline __m256i v_head_mask(size_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -68,13 +71,36 @@ static inline vm vu_nonzero(vu a) {
 #define vu_shift_left(a, count) _mm256_slli_epi32(a, count)
 #define vu_shift_right(a, count) _mm256_srli_epi32(a, count)
 #define vu_shift_right_signed(a, count) _mm256_srai_epi32(a, count)
-// The instruction multiplies the even lanes; the odd ones are moved down, and both woven together
-// again.
-static inline vu vu_multiply_wide(vu a, vu b, vu *high) {
-    __m256i even = _mm256_mul_epu32(a, b);
-    __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
-    *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
-    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+static inline vw vw_spread(vu a) { return (vw){a, _mm256_srli_epi64(a, 32)}; }
+static inline vu vw_join(vw a) {
+    return _mm256_blend_epi32(a.even, _mm256_slli_epi64(a.odd, 32), 0xaa);
+}
+static inline vw vw_multiply(vw a, uint32_t b) {
+    const vu factor = vu_set(b);
+    return (vw){_mm256_mul_epu32(a.even, factor), _mm256_mul_epu32(a.odd, factor)};
+}
+static inline vw vw_high(vw a) {
+    return (vw){_mm256_srli_epi64(a.even, 32), _mm256_srli_epi64(a.odd, 32)};
+}
+static inline vw vw_xor(vw a, vw b, uint32_t c) {
+    const vu key = vu_set(c);
+    return (vw){_mm256_xor_si256(_mm256_xor_si256(a.even, b.even), key), _mm256_xor_si256(_mm256_xor_si256(a.odd, b.odd), key)};
+}
+
+static inline vu v_bf16(vf a) {
+    const vu bits = vf_bits(a);
+    const vu up = vu_add(vu_set(0x7fff), vu_and(vu_shift_right(bits, 16), vu_set(1)));
+    const vu rounded = vu_shift_right(vu_add(bits, up), 16);
+    const vu quiet = vu_or(vu_shift_right(bits, 16), vu_set(0x40));
+    return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+}
+static inline vu vf_to_pair(vf even, vf odd) {
+    return vu_or(v_bf16(even), vu_shift_left(v_bf16(odd), 16));
+}
+static inline vf vf_pair_dot(vf a, vf b, vf sum) {
+    const vu x = vf_bits(a), y = vf_bits(b), high = vu_set(0xffff0000u);
+    sum = vf_fma(vu_as_float(vu_and(x, high)), vu_as_float(vu_and(y, high)), sum);
+    return vf_fma(vu_as_float(vu_shift_left(x, 16)), vu_as_float(vu_shift_left(y, 16)), sum);
 }
 
 static inline vd vd_zero(void) { return (vd){_mm256_setzero_pd(), _mm256_setzero_pd()}; }

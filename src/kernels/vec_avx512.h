@@ -12,8 +12,13 @@
 #include <stdint.h>
 
 #define V_WIDTH 16
+#ifdef __AVX512BF16__ // the same words, but for those of pairs
+#define V_ISA SR_ISA_AVX512_BF16
+#define V_NAME(operation) operation##_avx512_bf16
+#else
 #define V_ISA SR_ISA_AVX512
 #define V_NAME(operation) operation##_avx512
+#endif
 
 // One word a line:
 // clang-format off
@@ -24,6 +29,9 @@ typedef __mmask16 vm;
 typedef struct vd {
     __m512d low, high;
 } vd;
+typedef struct vw {
+    __m512i even, odd;
+} vw;
 
 static inline __mmask16 v_head_mask(size_t n) { return (__mmask16)((1u << n) - 1); }
 
@@ -65,14 +73,51 @@ static inline vm vu_nonzero(vu a) { return _mm512_test_epi32_mask(a, a); }
 #define vu_shift_left(a, count) _mm512_slli_epi32(a, count)
 #define vu_shift_right(a, count) _mm512_srli_epi32(a, count)
 #define vu_shift_right_signed(a, count) _mm512_srai_epi32(a, count)
-// The instruction multiplies the even lanes; the odd ones are moved down, and both woven together
-// again.
-static inline vu vu_multiply_wide(vu a, vu b, vu *high) {
-    __m512i even = _mm512_mul_epu32(a, b);
-    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
-    *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
-    return _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+static inline vw vw_spread(vu a) { return (vw){a, _mm512_srli_epi64(a, 32)}; }
+static inline vu vw_join(vw a) {
+    return _mm512_mask_blend_epi32(0xaaaa, a.even, _mm512_slli_epi64(a.odd, 32));
 }
+static inline vw vw_multiply(vw a, uint32_t b) {
+    const vu factor = vu_set(b);
+    return (vw){_mm512_mul_epu32(a.even, factor), _mm512_mul_epu32(a.odd, factor)};
+}
+static inline vw vw_high(vw a) {
+    return (vw){_mm512_srli_epi64(a.even, 32), _mm512_srli_epi64(a.odd, 32)};
+}
+static inline vw vw_xor(vw a, vw b, uint32_t c) {
+    const vu key = vu_set(c);
+    return (vw){_mm512_ternarylogic_epi32(a.even, b.even, key, 0x96), _mm512_ternarylogic_epi32(a.odd, b.odd, key, 0x96)};
+}
+
+#ifdef __AVX512BF16__
+// The instructions take subnormal numbers as 0. Their conversion puts the odd floats behind the even
+// ones; the permutation weaves them together.
+static inline vu vf_to_pair(vf even, vf odd) {
+    const vu behind = (vu)_mm512_cvtne2ps_pbh(odd, even);
+    const vu low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(behind));
+    const vu high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(behind, 1));
+    return vu_or(low, vu_shift_left(high, 16));
+}
+static inline vf vf_pair_dot(vf a, vf b, vf sum) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
+#else
+static inline vu v_bf16(vf a) {
+    const vu bits = vf_bits(a);
+    const vu up = vu_add(vu_set(0x7fff), vu_and(vu_shift_right(bits, 16), vu_set(1)));
+    const vu rounded = vu_shift_right(vu_add(bits, up), 16);
+    const vu quiet = vu_or(vu_shift_right(bits, 16), vu_set(0x40));
+    return _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), rounded, quiet);
+}
+static inline vu vf_to_pair(vf even, vf odd) {
+    return vu_or(v_bf16(even), vu_shift_left(v_bf16(odd), 16));
+}
+static inline vf vf_pair_dot(vf a, vf b, vf sum) {
+    const vu x = vf_bits(a), y = vf_bits(b), high = vu_set(0xffff0000u);
+    sum = vf_fma(vu_as_float(vu_and(x, high)), vu_as_float(vu_and(y, high)), sum);
+    return vf_fma(vu_as_float(vu_shift_left(x, 16)), vu_as_float(vu_shift_left(y, 16)), sum);
+}
+#endif
 
 static inline vd vd_zero(void) { return (vd){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
 // The product of two floats is exact in double, so that one rounding or two are the same.

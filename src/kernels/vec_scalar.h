@@ -2,8 +2,9 @@
 // readable reference; every other vec_*.h gives each of these words the same result in every lane,
 // bit for bit.
 //
-// vf: floats, vu: 32-bit words, vm: one truth value a lane, vd: doubles, as many as vf has floats.
-// vf_max(a, b) is a > b ? a : b and vf_min(a, b) is a < b ? a : b: a NaN in b passes through.
+// vf: floats, vu: 32-bit words, vm: one truth value a lane, vd: doubles, vw: words spread out, as
+// many as vf has floats. vf_max(a, b) is a > b ? a : b and vf_min(a, b) is a < b ? a : b: a NaN in
+// b passes through.
 #ifndef SR_KERNELS_VEC_H
 #define SR_KERNELS_VEC_H
 
@@ -24,6 +25,7 @@ typedef float vf;
 typedef uint32_t vu;
 typedef bool vm;
 typedef double vd;
+typedef uint64_t vw;
 
 static inline vf vf_set(float a) { return a; }
 static inline vf vf_load(const float *p) { return *p; }
@@ -69,11 +71,26 @@ static inline vm vu_nonzero(vu a) { return a != 0; }
 #define vu_shift_left(a, count) ((vu)((a) << (count)))
 #define vu_shift_right(a, count) ((vu)((a) >> (count)))
 #define vu_shift_right_signed(a, count) ((vu)((int32_t)(a) >> (count)))
-static inline vu vu_multiply_wide(vu a, vu b, vu *high) // returns the low half
-{
-    uint64_t product = (uint64_t)a * b;
-    *high = (vu)(product >> 32);
-    return (vu)product;
+// Words spread out to be multiplied: each in the low half of 64 bits, anything in the high half.
+static inline vw vw_spread(vu a) { return a; }
+static inline vu vw_join(vw a) { return (vu)a; }
+static inline vw vw_multiply(vw a, uint32_t b) { return (uint64_t)(uint32_t)a * b; }
+static inline vw vw_high(vw a) { return a >> 32; }
+static inline vw vw_xor(vw a, vw b, uint32_t c) { return a ^ b ^ c; } // of the low halves
+
+// A pair: two bf16 in one word. even and odd, rounded to nearest (ties to even), as a pair; and
+// sum + even a even b + odd a odd b, the odd product first, each product and sum rounded once.
+static inline uint32_t v_bf16(float a) {
+    uint32_t bits = vf_bits(a);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (bits >> 16) | 0x40u;
+    return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+static inline vu vf_to_pair(vf even, vf odd) { return v_bf16(even) | v_bf16(odd) << 16; }
+static inline vf vf_pair_dot(vf a, vf b, vf sum) {
+    vu x = vf_bits(a), y = vf_bits(b);
+    sum = fmaf(vu_as_float(x & 0xffff0000u), vu_as_float(y & 0xffff0000u), sum);
+    return fmaf(vu_as_float(x << 16), vu_as_float(y << 16), sum);
 }
 
 static inline vd vd_zero(void) { return 0; }

@@ -2,8 +2,8 @@
 // the public energy and every engine, for every energy_* file; and the double reference.
 #include "oracle.h"
 
-static const sr_engine engines[] = {SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN};
-static size_t checked[2]; // files seen by each engine
+static const sr_engine engines[] = {SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN, SR_ENGINE_NATIVE};
+static size_t checked[3]; // files seen by each engine
 
 // Every parameter tensor of a gradient against the file's.
 static void check_theta(const sr_tensors *tensors, const char *what, const sr_net *net,
@@ -63,7 +63,7 @@ static void check_file(const sr_tensors *tensors, const char *name) {
     sr_net net;
     float *theta = oracle_net(tensors, &net);
     const size_t n = oracle_array(tensors, "x")->shape[0];
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         if (!sr_engine_available(engines[i]))
             continue;
         check_engine(tensors, name, &net, theta, engines[i], 0);

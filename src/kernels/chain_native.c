@@ -1,0 +1,631 @@
+// The native engine: a chain of layers on the kernels on lanes (lanes.h). A state holds one tile of
+// samples; every tensor of it stands as (height, width, channels, lanes), so that what a thread
+// works on is contiguous and its own. Layers run row by row and, within a row, block by block of
+// output channels: bias, activation and its derivative follow while the sums are still in L1.
+//
+// Forward stores each layer's output and the derivative of its activation; backward-data turns the
+// derivatives in place into the gradients before the activation, which backward-weights then reads.
+// The ends of the chain (input, output, seed, gradient in the input) are fp32 in every precision.
+#include "kernels/chain.h"
+#include "kernels/lanes.h"
+
+#include <string.h>
+
+typedef struct native_layer {
+    sr_layer layer;
+    sr_conv_shape shape; // a dense layer behind images: a convolution over all of their pixels
+    sr_lanes_conv forward, backward;
+    void *w_forward, *w_backward; // packed
+    float *bias;                  // (out_channels)
+    bool thin; // backward maps to (kernel taps x input channels), which are then added in place
+} native_layer;
+
+typedef struct native_chain {
+    size_t count, batch;
+    bool pairs; // tensors between layers are bf16 pairs
+    const sr_lanes_kernels *lanes;
+    const sr_kernels *kernels;
+    native_layer *layers;
+    float *tap_weights; // scratch of set_weights for a thin layer
+} native_chain;
+
+// All (.., lanes). Between layers: floats or pairs; the last layer's are floats.
+typedef struct native_tensors {
+    void *y; // output
+    void *d; // derivative of the activation; after backward_data the gradient before it
+} native_tensors;
+
+typedef struct native_state {
+    const native_chain *chain;
+    size_t width;           // lanes of the tensors at present
+    float *x;               // input
+    uint32_t *x_pairs;      // the same in bf16
+    float *seed;            // gradient at the outputs
+    float *dx;              // gradient at the input
+    float *sums, *slopes;   // one row and block, before they are rounded or multiplied
+    native_tensors *layers; // (count)
+    // backward-weights: the input rows of a kernel's height, transposed to (16, width + 2 padding,
+    // channels); the same row and a row of gradients as lanes of floats; packed weight gradients
+    float *rows, *row, *dy, *dw, *lane_sums;
+} native_state;
+
+static size_t in_pixels(const native_layer *l) {
+    return l->shape.in_height * l->shape.in_width;
+}
+
+static size_t out_pixels(const native_layer *l) {
+    return l->shape.out_height * l->shape.out_width;
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static size_t round_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+// Words a pixel and lane of `channels` channels between layers.
+static size_t units_of(const native_chain *chain, size_t channels) {
+    return chain->pairs ? (channels + 1) / 2 : channels;
+}
+
+// ---- creation -----------------------------------------------------------------------------------
+
+// Few input channels leave too few sums to hide the latency of a multiply-add: then the products
+// with all taps are formed first and added in place afterwards.
+static bool layer_is_thin(const sr_conv_shape *s) {
+    return s->in_channels <= 4 && s->kernel_height * s->kernel_width > 1 &&
+           s->out_height * s->out_width > 1;
+}
+
+static sr_conv_shape layer_shape(const sr_layer *layers, size_t l) {
+    const sr_conv_shape *s = &layers[l].shape;
+    if (l == 0 || !layers[l].dense)
+        return *s;
+    const sr_conv_shape *before = &layers[l - 1].shape;
+    return sr_conv_shape_make(before->out_channels, before->out_height, before->out_width,
+                              s->out_channels, before->out_height, before->out_width, 1, 0);
+}
+
+static sr_status layer_create(const native_chain *chain, const sr_layer *layers, size_t l,
+                              native_layer *out) {
+    out->layer = layers[l];
+    out->shape = layer_shape(layers, l);
+    const sr_conv_shape *s = &out->shape;
+    out->thin = l == 0 && layer_is_thin(s);
+    const size_t block = chain->lanes->block, taps = s->kernel_height * s->kernel_width;
+    sr_status status = sr_lanes_conv_create(s, false, chain->pairs, block, &out->forward);
+    if (status)
+        return status;
+    if (out->thin) {
+        const sr_conv_shape all = sr_conv_shape_make(s->out_channels, s->out_height, s->out_width,
+                                                     taps * s->in_channels, 1, 1, 1, 0);
+        status = sr_lanes_conv_create(&all, false, chain->pairs, block, &out->backward);
+    } else {
+        status = sr_lanes_conv_create(s, true, chain->pairs, block, &out->backward);
+    }
+    if (status)
+        return status;
+    out->w_forward = sr_alloc(sr_lanes_weights(&out->forward), sizeof(float));
+    out->w_backward = sr_alloc(sr_lanes_weights(&out->backward), sizeof(float));
+    out->bias = sr_alloc(s->out_channels, sizeof(float));
+    return out->w_forward && out->w_backward && out->bias ? SR_OK : SR_ERROR_MEMORY;
+}
+
+static void chain_destroy(void *self) {
+    native_chain *chain = self;
+    if (!chain)
+        return;
+    for (size_t l = 0; chain->layers && l < chain->count; l++) {
+        native_layer *layer = &chain->layers[l];
+        sr_lanes_conv_clear(&layer->forward);
+        sr_lanes_conv_clear(&layer->backward);
+        sr_free(layer->w_forward);
+        sr_free(layer->w_backward);
+        sr_free(layer->bias);
+    }
+    sr_free(chain->layers);
+    sr_free(chain->tap_weights);
+    sr_free(chain);
+}
+
+static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch,
+                              sr_precision precision, void **out) {
+    *out = NULL;
+    native_chain *chain = sr_alloc(1, sizeof *chain);
+    if (!chain)
+        return SR_ERROR_MEMORY;
+    *chain = (native_chain){.count = count,
+                            .batch = round_up(batch, SR_LANES),
+                            .pairs = precision == SR_BF16,
+                            .lanes = sr_lanes_get(),
+                            .kernels = sr_kernels_get()};
+    chain->layers = sr_alloc(count, sizeof *chain->layers);
+    chain->tap_weights = sr_alloc(sr_layer_weights(&layers[0]), sizeof(float));
+    sr_status status = chain->layers && chain->tap_weights ? SR_OK : SR_ERROR_MEMORY;
+    for (size_t l = 0; l < count && !status; l++)
+        status = layer_create(chain, layers, l, &chain->layers[l]);
+    if (status)
+        chain_destroy(chain);
+    else
+        *out = chain;
+    return status;
+}
+
+// w (O, C, taps) to (taps x C, O), what the thin backward pass multiplies with.
+static void taps_first(const sr_conv_shape *s, const float *w, float *out) {
+    const size_t taps = s->kernel_height * s->kernel_width;
+    for (size_t o = 0; o < s->out_channels; o++)
+        for (size_t c = 0; c < s->in_channels; c++)
+            for (size_t t = 0; t < taps; t++)
+                out[(t * s->in_channels + c) * s->out_channels + o] =
+                    w[(o * s->in_channels + c) * taps + t];
+}
+
+static void chain_set_weights(void *self, const float *theta) {
+    native_chain *chain = self;
+    for (size_t l = 0; l < chain->count; l++) {
+        native_layer *layer = &chain->layers[l];
+        const float *w = theta + layer->layer.weight;
+        memcpy(layer->bias, theta + layer->layer.bias, layer->shape.out_channels * sizeof(float));
+        sr_lanes_pack(&layer->forward, chain->pairs, w, layer->w_forward);
+        if (layer->thin) {
+            taps_first(&layer->shape, w, chain->tap_weights);
+            w = chain->tap_weights;
+        }
+        sr_lanes_pack(&layer->backward, chain->pairs, w, layer->w_backward);
+    }
+}
+
+static void state_destroy(void *self) {
+    native_state *state = self;
+    if (!state)
+        return;
+    for (size_t l = 0; state->layers && l < state->chain->count; l++) {
+        sr_free(state->layers[l].y);
+        sr_free(state->layers[l].d);
+    }
+    sr_free(state->layers);
+    sr_free(state->x);
+    sr_free(state->x_pairs);
+    sr_free(state->seed);
+    sr_free(state->dx);
+    sr_free(state->sums);
+    sr_free(state->slopes);
+    sr_free(state->rows);
+    sr_free(state->row);
+    sr_free(state->dy);
+    sr_free(state->dw);
+    sr_free(state->lane_sums);
+    sr_free(state);
+}
+
+// Columns of a block of backward-weights: a kernel row's taps and channels, in whole vectors.
+static size_t weight_columns(const sr_conv_shape *s) {
+    return round_up(s->kernel_width * s->in_channels, SR_LANES);
+}
+
+static size_t row_floats(const sr_conv_shape *s) { // one transposed input row
+    return SR_LANES * (s->in_width + 2 * s->padding) * s->in_channels;
+}
+
+// Scratch of backward-weights, made at the first call: sampling does without.
+static sr_status weights_scratch(native_state *state) {
+    const native_chain *chain = state->chain;
+    size_t rows = 0, row = 0, dy = 0, dw = 0, channels = 0;
+    for (size_t l = 0; l < chain->count; l++) {
+        const sr_conv_shape *s = &chain->layers[l].shape;
+        rows = larger(rows, s->kernel_height * row_floats(s));
+        row = larger(row, s->in_width * s->in_channels * chain->batch);
+        dy = larger(dy, s->out_width * s->out_channels * chain->batch);
+        channels = larger(channels, s->out_channels);
+        dw = larger(dw, s->kernel_height * s->out_channels * weight_columns(s));
+    }
+    state->rows = sr_alloc(rows + SR_LANES, sizeof(float)); // a last block may read beyond its row
+    state->row = sr_alloc(row, sizeof(float));
+    state->dy = sr_alloc(dy, sizeof(float));
+    state->dw = sr_alloc(dw, sizeof(float));
+    state->lane_sums = sr_alloc(channels * SR_LANES, sizeof(float));
+    return state->rows && state->row && state->dy && state->dw && state->lane_sums
+               ? SR_OK
+               : SR_ERROR_MEMORY;
+}
+
+static sr_status state_create(const void *self, void **out) {
+    const native_chain *chain = self;
+    const size_t lanes = chain->batch;
+    const native_layer *first = &chain->layers[0], *last = &chain->layers[chain->count - 1];
+    *out = NULL;
+    native_state *state = sr_alloc(1, sizeof *state);
+    if (!state)
+        return SR_ERROR_MEMORY;
+    state->chain = chain;
+    const size_t inputs = in_pixels(first) * first->shape.in_channels;
+    const size_t outputs = out_pixels(last) * last->shape.out_channels;
+    size_t sums = 0;
+    state->layers = sr_alloc(chain->count, sizeof *state->layers);
+    state->x = sr_alloc(inputs * lanes, sizeof(float));
+    state->x_pairs = sr_alloc(in_pixels(first) * units_of(chain, first->shape.in_channels) * lanes,
+                              sizeof(float));
+    state->seed = sr_alloc(outputs * lanes, sizeof(float));
+    state->dx = sr_alloc(inputs * lanes, sizeof(float));
+    if (!state->layers || !state->x || !state->x_pairs || !state->seed || !state->dx)
+        goto fail;
+    for (size_t l = 0; l < chain->count; l++) {
+        const native_layer *layer = &chain->layers[l];
+        const size_t channels = layer->shape.out_channels;
+        const size_t words = l + 1 < chain->count ? units_of(chain, channels) : channels;
+        state->layers[l].y = sr_alloc(out_pixels(layer) * words * lanes, sizeof(float));
+        state->layers[l].d = sr_alloc(out_pixels(layer) * channels * lanes, sizeof(float));
+        if (!state->layers[l].y || !state->layers[l].d)
+            goto fail;
+        sums = larger(sums, layer->forward.out_width * sr_lanes_block(&layer->forward, 0) * lanes);
+        sums = larger(sums, layer->backward.out_width *
+                                (layer->thin ? layer->backward.out_channels
+                                             : sr_lanes_block(&layer->backward, 0)) *
+                                lanes);
+    }
+    state->sums = sr_alloc(sums, sizeof(float));
+    state->slopes = sr_alloc(sums, sizeof(float));
+    if (!state->sums || !state->slopes || weights_scratch(state))
+        goto fail;
+    *out = state;
+    return SR_OK;
+fail:
+    state_destroy(state);
+    return SR_ERROR_MEMORY;
+}
+
+// ---- rows and lanes -----------------------------------------------------------------------------
+
+// (n, channels, pixels) to (pixels, channels, lanes); lanes beyond n become zero.
+static void rows_to_lanes(size_t n, size_t pixels, size_t channels, size_t lanes, const float *x,
+                          float *out) {
+    const size_t row = pixels * channels;
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t c = 0; c < channels; c++, out += lanes) {
+            const float *from = x + c * pixels + p;
+            for (size_t i = 0; i < n; i++)
+                out[i] = from[i * row];
+            for (size_t i = n; i < lanes; i++)
+                out[i] = 0.0f;
+        }
+}
+
+static void lanes_to_rows(size_t n, size_t pixels, size_t channels, size_t lanes, const float *in,
+                          float *x) {
+    const size_t row = pixels * channels;
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < channels; c++)
+            for (size_t p = 0; p < pixels; p++)
+                x[i * row + c * pixels + p] = in[(p * channels + c) * lanes + i];
+}
+
+static void state_load(const native_chain *chain, native_state *state, size_t n, const float *x) {
+    const native_layer *first = &chain->layers[0];
+    state->width = round_up(n, SR_LANES);
+    rows_to_lanes(n, in_pixels(first), first->shape.in_channels, state->width, x, state->x);
+}
+
+// ---- forward ------------------------------------------------------------------------------------
+
+static void run_conv(const native_chain *chain, const sr_lanes_conv *conv, size_t row, size_t first,
+                     size_t count, size_t lanes, const void *x, const void *packed,
+                     const float *bias, float *out, size_t stride) {
+    if (chain->pairs)
+        chain->lanes->conv_pairs(conv, row, first, count, lanes, x, packed, bias, out, stride);
+    else
+        chain->lanes->conv(conv, row, first, count, lanes, x, packed, bias, out, stride);
+}
+
+// y = act(z), d = act'(z) of one row and block; z in state->sums, (width, count, lanes).
+static void finish_forward(const native_chain *chain, native_state *state, size_t l, size_t row,
+                           size_t first, size_t count) {
+    const native_layer *layer = &chain->layers[l];
+    const sr_conv_shape *s = &layer->shape;
+    const size_t lanes = state->width, step = count * lanes;
+    const bool last = l + 1 == chain->count, floats = last || !chain->pairs;
+    float *z = state->sums, *slopes = state->slopes;
+    chain->kernels->activation(layer->layer.activation, s->out_width * step, z, z, slopes);
+    for (size_t j = 0; j < s->out_width; j++, z += step, slopes += step) {
+        const size_t pixel = row * s->out_width + j;
+        const size_t at = floats ? (pixel * s->out_channels + first) * lanes
+                                 : (pixel * units_of(chain, s->out_channels) + first / 2) * lanes;
+        if (floats) {
+            memcpy((float *)state->layers[l].y + at, z, step * sizeof *z);
+            memcpy((float *)state->layers[l].d + at, slopes, step * sizeof *slopes);
+        } else {
+            chain->lanes->to_pairs(count, lanes, z, (uint32_t *)state->layers[l].y + at);
+            chain->lanes->to_pairs(count, lanes, slopes, (uint32_t *)state->layers[l].d + at);
+        }
+    }
+}
+
+static void layer_forward(const native_chain *chain, native_state *state, size_t l) {
+    const native_layer *layer = &chain->layers[l];
+    const sr_conv_shape *s = &layer->shape;
+    const size_t lanes = state->width;
+    const void *x = l > 0          ? state->layers[l - 1].y
+                    : chain->pairs ? (const void *)state->x_pairs
+                                   : (const void *)state->x;
+    const bool in_place = !chain->pairs; // the sums go where the outputs belong
+    for (size_t row = 0; row < s->out_height; row++) {
+        for (size_t first = 0, count; first < s->out_channels; first += count) {
+            count = sr_lanes_block(&layer->forward, first);
+            const size_t at = (row * s->out_width * s->out_channels + first) * lanes;
+            float *out = in_place ? (float *)state->layers[l].y + at : state->sums;
+            const size_t stride = (in_place ? s->out_channels : count) * lanes;
+            run_conv(chain, &layer->forward, row, first, count, lanes, x, layer->w_forward,
+                     layer->bias, out, stride);
+            if (!in_place) {
+                finish_forward(chain, state, l, row, first, count);
+                continue;
+            }
+            // one call where the block is the whole row
+            const size_t calls = count == s->out_channels ? 1 : s->out_width;
+            const size_t n = s->out_width / calls * count * lanes;
+            float *slopes = (float *)state->layers[l].d + at;
+            for (size_t j = 0; j < calls; j++)
+                chain->kernels->activation(layer->layer.activation, n, out + j * stride,
+                                           out + j * stride, slopes + j * stride);
+        }
+    }
+}
+
+// All layers before `end`, from state->x.
+static void run_forward(const native_chain *chain, native_state *state, size_t end) {
+    const native_layer *first = &chain->layers[0];
+    if (chain->pairs) {
+        const size_t channels = first->shape.in_channels, lanes = state->width;
+        const size_t units = units_of(chain, channels);
+        for (size_t p = 0; p < in_pixels(first); p++)
+            chain->lanes->to_pairs(channels, lanes, state->x + p * channels * lanes,
+                                   state->x_pairs + p * units * lanes);
+    }
+    for (size_t l = 0; l < end; l++)
+        layer_forward(chain, state, l);
+}
+
+static void chain_forward(const void *self, void *state_, size_t n, const float *x, float *out) {
+    const native_chain *chain = self;
+    native_state *state = state_;
+    const native_layer *last = &chain->layers[chain->count - 1];
+    state_load(chain, state, n, x);
+    run_forward(chain, state, chain->count);
+    lanes_to_rows(n, out_pixels(last), last->shape.out_channels, state->width,
+                  state->layers[chain->count - 1].y, out);
+}
+
+// ---- backward-data ------------------------------------------------------------------------------
+
+// The gradient before the last activation, from the seed.
+static void seed_gradient(const native_chain *chain, native_state *state) {
+    const size_t l = chain->count - 1;
+    const native_layer *last = &chain->layers[l];
+    const size_t channels = last->shape.out_channels, lanes = state->width;
+    const size_t n = out_pixels(last) * channels * lanes;
+    float *d = state->layers[l].d;
+    if (last->layer.activation != SR_IDENTITY)
+        chain->kernels->multiply(n, state->seed, d, state->seed);
+    if (!chain->pairs) {
+        memcpy(d, state->seed, n * sizeof *d);
+        return;
+    }
+    const size_t units = units_of(chain, channels);
+    for (size_t p = 0; p < out_pixels(last); p++)
+        chain->lanes->to_pairs(channels, lanes, state->seed + p * channels * lanes,
+                               (uint32_t *)(void *)d + p * units * lanes);
+}
+
+// d of layer l <- gradient at its output times d, for one row and block of the gradient in
+// state->sums.
+static void finish_backward(const native_chain *chain, native_state *state, size_t l, size_t row,
+                            size_t first, size_t count) {
+    const sr_conv_shape *s = &chain->layers[l].shape;
+    const size_t lanes = state->width, step = count * lanes;
+    const float *dy = state->sums;
+    for (size_t j = 0; j < s->out_width; j++, dy += step) {
+        const size_t pixel = row * s->out_width + j;
+        if (chain->pairs) {
+            const size_t units = units_of(chain, s->out_channels);
+            uint32_t *d = (uint32_t *)state->layers[l].d + (pixel * units + first / 2) * lanes;
+            chain->lanes->slope_pairs(count, lanes, dy, d, d);
+        } else {
+            float *d = (float *)state->layers[l].d + (pixel * s->out_channels + first) * lanes;
+            chain->kernels->multiply(step, dy, d, d);
+        }
+    }
+}
+
+// The gradient at the input of layer l >= 1, and at once that before the activation of layer l - 1.
+static void layer_backward(const native_chain *chain, native_state *state, size_t l) {
+    const native_layer *layer = &chain->layers[l];
+    const sr_lanes_conv *conv = &layer->backward;
+    for (size_t row = 0; row < conv->out_height; row++) {
+        for (size_t first = 0, count; first < conv->out_channels; first += count) {
+            count = sr_lanes_block(conv, first);
+            run_conv(chain, conv, row, first, count, state->width, state->layers[l].d,
+                     layer->w_backward, NULL, state->sums, count * state->width);
+            finish_backward(chain, state, l - 1, row, first, count);
+        }
+    }
+}
+
+// Adds the products of one row of gradients with all taps to the pixels they belong to.
+static void add_taps(const native_chain *chain, const native_layer *layer, size_t row,
+                     const float *products, size_t lanes, float *dx) {
+    const sr_conv_shape *s = &layer->shape;
+    const size_t channels = s->in_channels, taps = s->kernel_height * s->kernel_width;
+    const sr_lanes_span *u = &layer->forward.rows[row];
+    for (size_t j = 0; j < s->out_width; j++) {
+        const sr_lanes_span *v = &layer->forward.columns[j];
+        for (size_t i = 0; i < u->count; i++) {
+            const size_t tap = (u->tap + i) * s->kernel_width + v->tap;
+            chain->lanes->add(v->count * channels * lanes,
+                              products + (j * taps + tap) * channels * lanes,
+                              dx + ((u->in + i) * s->in_width + v->in) * channels * lanes);
+        }
+    }
+}
+
+// The gradient at the input of the chain, into state->dx.
+static void first_backward(const native_chain *chain, native_state *state) {
+    const native_layer *layer = &chain->layers[0];
+    const sr_lanes_conv *conv = &layer->backward;
+    const size_t lanes = state->width;
+    if (layer->thin)
+        memset(state->dx, 0,
+               in_pixels(layer) * layer->shape.in_channels * lanes * sizeof *state->dx);
+    for (size_t row = 0; row < conv->out_height; row++) {
+        const size_t at = layer->thin ? 0 : row * conv->out_width * conv->out_channels * lanes;
+        float *out = (layer->thin ? state->sums : state->dx) + at;
+        for (size_t first = 0, count; first < conv->out_channels; first += count) {
+            count = sr_lanes_block(conv, first);
+            run_conv(chain, conv, row, first, count, lanes, state->layers[0].d, layer->w_backward,
+                     NULL, out + first * lanes, conv->out_channels * lanes);
+        }
+        if (layer->thin)
+            add_taps(chain, layer, row, state->sums, lanes, state->dx);
+    }
+}
+
+static void run_backward(const native_chain *chain, native_state *state, bool to_input) {
+    seed_gradient(chain, state);
+    for (size_t l = chain->count - 1; l > 0; l--)
+        layer_backward(chain, state, l);
+    if (to_input)
+        first_backward(chain, state);
+}
+
+static void chain_backward_data(const void *self, void *state_, size_t n, const float *seed,
+                                float *dx) {
+    const native_chain *chain = self;
+    native_state *state = state_;
+    const native_layer *first = &chain->layers[0], *last = &chain->layers[chain->count - 1];
+    rows_to_lanes(n, out_pixels(last), last->shape.out_channels, state->width, seed, state->seed);
+    run_backward(chain, state, dx != NULL);
+    if (dx)
+        lanes_to_rows(n, in_pixels(first), first->shape.in_channels, state->width, state->dx, dx);
+}
+
+// ---- backward-weights ---------------------------------------------------------------------------
+
+// A row of floats (width, channels, lanes) from a tensor between layers.
+static const float *floats_of_row(const native_chain *chain, const void *tensor, size_t row,
+                                  size_t width, size_t channels, size_t lanes, float *scratch) {
+    if (!chain->pairs)
+        return (const float *)tensor + row * width * channels * lanes;
+    const size_t units = units_of(chain, channels);
+    const uint32_t *pairs = (const uint32_t *)tensor + row * width * units * lanes;
+    for (size_t j = 0; j < width; j++)
+        chain->lanes->from_pairs(channels, lanes, pairs + j * units * lanes,
+                                 scratch + j * channels * lanes);
+    return scratch;
+}
+
+// Input row i of layer l, of the sixteen samples from `lane` on, transposed into its slot.
+static void transpose_row(const native_chain *chain, native_state *state, size_t l, size_t i,
+                          size_t lane) {
+    const sr_conv_shape *s = &chain->layers[l].shape;
+    const size_t lanes = state->width, row = (s->in_width + 2 * s->padding) * s->in_channels;
+    const void *tensor = l > 0          ? state->layers[l - 1].y
+                         : chain->pairs ? (const void *)state->x_pairs
+                                        : (const void *)state->x;
+    const float *x =
+        floats_of_row(chain, tensor, i, s->in_width, s->in_channels, lanes, state->row) + lane;
+    float *out = state->rows + i % s->kernel_height * row_floats(s);
+    const size_t edge = s->padding * s->in_channels, inner = s->in_width * s->in_channels;
+    for (size_t n = 0; n < SR_LANES; n++, out += row, x++) {
+        memset(out, 0, edge * sizeof *out);
+        for (size_t k = 0; k < inner; k++)
+            out[edge + k] = x[k * lanes];
+        memset(out + edge + inner, 0, edge * sizeof *out);
+    }
+}
+
+// Adds the weight gradient of the sixteen samples from `lane` on to state->dw, (kernel row, out
+// channel, columns), row by row of the output.
+static void weights_of_samples(const native_chain *chain, native_state *state, size_t l,
+                               size_t lane) {
+    const native_layer *layer = &chain->layers[l];
+    const sr_conv_shape *s = &layer->shape;
+    const size_t lanes = state->width, columns = weight_columns(s);
+    const size_t row_step = (s->in_width + 2 * s->padding) * s->in_channels;
+    size_t ready = 0; // input rows that were transposed
+    for (size_t i = 0; i < s->out_height; i++) {
+        const sr_lanes_span *u = &layer->forward.rows[i];
+        for (ready = larger(ready, u->in); ready < u->in + u->count; ready++)
+            transpose_row(chain, state, l, ready, lane);
+        const float *dy = floats_of_row(chain, state->layers[l].d, i, s->out_width, s->out_channels,
+                                        lanes, state->dy) +
+                          lane;
+        for (size_t first = 0, count; first < s->out_channels; first += count) {
+            count = sr_lanes_block(&layer->forward, first);
+            for (size_t k = 0; k < u->count; k++)
+                chain->lanes->weights(count, columns / SR_LANES, s->out_width, dy + first * lanes,
+                                      s->out_channels * lanes, lanes,
+                                      state->rows + (u->in + k) % s->kernel_height * row_floats(s),
+                                      s->stride * s->in_channels, row_step,
+                                      state->dw +
+                                          ((u->tap + k) * s->out_channels + first) * columns);
+        }
+    }
+}
+
+// dbias (out_channels): sums over pixels and lanes; a lane's first, then the lanes in pairs.
+static void bias_gradient(const native_chain *chain, native_state *state, size_t l, float *dbias) {
+    const sr_conv_shape *s = &chain->layers[l].shape;
+    const size_t lanes = state->width, channels = s->out_channels;
+    memset(dbias, 0, channels * sizeof *dbias);
+    for (size_t lane = 0; lane < lanes; lane += SR_LANES) {
+        memset(state->lane_sums, 0, channels * SR_LANES * sizeof(float));
+        for (size_t i = 0; i < s->out_height; i++) {
+            const float *dy = floats_of_row(chain, state->layers[l].d, i, s->out_width, channels,
+                                            lanes, state->dy);
+            for (size_t o = 0; o < channels; o++)
+                chain->lanes->sum(s->out_width, channels * lanes, dy + o * lanes + lane,
+                                  state->lane_sums + o * SR_LANES);
+        }
+        for (size_t o = 0; o < channels; o++) {
+            float *sum = state->lane_sums + o * SR_LANES;
+            for (size_t half = SR_LANES / 2; half > 0; half /= 2)
+                for (size_t k = 0; k < half; k++)
+                    sum[k] += sum[k + half];
+            dbias[o] += sum[0];
+        }
+    }
+}
+
+static void chain_backward_weights(const void *self, void *state_, size_t n, float *dtheta) {
+    const native_chain *chain = self;
+    native_state *state = state_;
+    (void)n; // lanes beyond n carry zero gradients
+    for (size_t l = 0; l < chain->count; l++) {
+        const native_layer *layer = &chain->layers[l];
+        const sr_conv_shape *s = &layer->shape;
+        const size_t columns = weight_columns(s);
+        memset(state->dw, 0, s->kernel_height * s->out_channels * columns * sizeof(float));
+        for (size_t lane = 0; lane < state->width; lane += SR_LANES)
+            weights_of_samples(chain, state, l, lane);
+        float *dw = dtheta + layer->layer.weight;
+        for (size_t o = 0; o < s->out_channels; o++)
+            for (size_t c = 0; c < s->in_channels; c++)
+                for (size_t u = 0; u < s->kernel_height; u++)
+                    for (size_t v = 0; v < s->kernel_width; v++)
+                        *dw++ =
+                            state->dw[(u * s->out_channels + o) * columns + v * s->in_channels + c];
+        bias_gradient(chain, state, l, dtheta + layer->layer.bias);
+    }
+}
+
+const sr_chain_ops sr_chain_native = {
+    .create = chain_create,
+    .destroy = chain_destroy,
+    .set_weights = chain_set_weights,
+    .state_create = state_create,
+    .state_destroy = state_destroy,
+    .forward = chain_forward,
+    .backward_data = chain_backward_data,
+    .backward_weights = chain_backward_weights,
+};

@@ -1,0 +1,4 @@
+// The kernels on lanes: scalar.
+#include "vec_scalar.h"
+
+#include "lanes_impl.h"
