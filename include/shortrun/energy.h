@@ -22,6 +22,11 @@ typedef struct sr_energy_ops {
     // there are no parameters.
     void (*gradient_theta)(const void *self, void *workspace, size_t n, const float *x,
                            const float *weight, float *e, float *dtheta);
+    // A tile of chains that stays in the workspace for many steps (sr_plan_load and its fellows);
+    // all NULL where there is no such form.
+    void (*load)(const void *self, void *workspace, size_t n, const float *x);
+    void (*step)(const void *self, void *workspace, const sr_update *update);
+    void (*store)(const void *self, void *workspace, size_t n, float *x);
     sr_status (*workspace_create)(const void *self, void **workspace); // NULL: none needed
     void (*workspace_destroy)(void *workspace);
     double *(*seconds)(void *workspace); // SR_PHASE_COUNT counters; NULL: not measured
@@ -86,6 +91,17 @@ SR_API void sr_energy_evaluate(const sr_energy *energy, sr_energy_workspace *wor
 SR_API void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspace *workspace,
                                      size_t n, const float *x, const float *weight, float *e,
                                      float *dtheta);
+
+// A tile of chains that stays in the workspace for many steps x <- update(x, grad E(x)), to the
+// same bits as sr_energy_evaluate followed by the normals and the update of sr_kernels. Only where
+// sr_energy_is_resident says true.
+SR_API bool sr_energy_is_resident(const sr_energy *energy);
+SR_API void sr_energy_load(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                           const float *x);
+SR_API void sr_energy_step(const sr_energy *energy, sr_energy_workspace *workspace,
+                           const sr_update *update);
+SR_API void sr_energy_store(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                            float *x);
 
 // Many threads' scratch and the batch drivers on it. Tiles are fixed by the energy, reductions run
 // in the order of the tiles: the same bits for any number of threads. The energy must outlive the

@@ -155,6 +155,15 @@ SR_API void sr_conv_backward_weights_scalar_f64(const sr_conv_shape *shape, size
 SR_API void sr_activation_scalar_f64(sr_activation activation, size_t n, const double *z, double *y,
                                      double *derivative);
 
+// What a step of the dynamics does with a gradient g: x <- x - step_size g + noise_scale eps,
+// clamped to [low, high]; eps are the normals of (stream, chain, step); noise_scale 0: none.
+typedef struct sr_update {
+    float step_size, noise_scale, low, high;
+    sr_stream stream;
+    uint64_t chain; // of the first row
+    uint32_t step;
+} sr_update;
+
 // Engines: who multiplies. `scalar` is the readable reference, `native` our own kernels, `auto`
 // takes for each layer whichever of native and oneDNN was measured to be faster on this machine.
 typedef enum sr_engine {

@@ -116,6 +116,19 @@ SR_API void sr_plan_gradient_theta(const sr_plan *plan, sr_workspace *workspace,
                                    const float *x, const float *seed, sr_loss loss, void *user,
                                    float *out, float *dtheta);
 
+// Samples whose gradient in theta is one sum: sums over more rows add those of so many, in order. It may
+// be above the tile, which is that of sampling; calls take as many rows as the larger of both.
+SR_API size_t sr_plan_gradient_tile(const sr_plan *plan);
+
+// A tile of chains that stays in the workspace, in the engine's own layout, for many steps: load x
+// (n, inputs), step as often as wanted, store. A step is x <- update(x, gradient of the sum of all
+// outputs), to the same bits as sr_plan_gradient_x, the normals and the update of sr_kernels. Only
+// where sr_plan_is_resident says true.
+SR_API bool sr_plan_is_resident(const sr_plan *plan);
+SR_API void sr_plan_load(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x);
+SR_API void sr_plan_step(const sr_plan *plan, sr_workspace *workspace, const sr_update *update);
+SR_API void sr_plan_store(const sr_plan *plan, sr_workspace *workspace, size_t n, float *x);
+
 // The readable double reference of all of it, straight loops (tests, and closed checks).
 // theta, x, seed, out, dx, dtheta as above in double; dx, dtheta, out may be NULL.
 SR_API sr_status sr_net_reference_f64(const sr_net *net, const double *theta, size_t n,

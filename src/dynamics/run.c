@@ -20,7 +20,7 @@ typedef struct run {
     const sr_energy *energy;
     size_t dim, tile, n, steps;
     float step_size, noise_scale, low, high;
-    bool noisy, noise_last;
+    bool noisy, noise_last, resident;
     sr_stream stream;
     uint64_t first;     // number of the first chain
     const float *given; // (steps, n, dim) or NULL: drawn from the stream
@@ -88,10 +88,31 @@ static const float *noise_of(const run *r, const scratch *s, size_t k, size_t at
     return s->noise;
 }
 
+// All steps of rows at .. at + rows - 1 where nobody looks on and the noise is drawn: the states
+// stay with the energy.
+static void run_resident(const run *r, const scratch *s, size_t at, size_t rows) {
+    sr_update update = {.step_size = r->step_size,
+                        .low = r->low,
+                        .high = r->high,
+                        .stream = r->stream,
+                        .chain = r->first + at};
+    sr_energy_load(r->energy, s->workspace, rows, r->x + at * r->dim);
+    for (size_t k = 0; k < r->steps; k++) {
+        update.step = (uint32_t)k;
+        update.noise_scale = r->noisy && (k + 1 < r->steps || r->noise_last) ? r->noise_scale : 0;
+        sr_energy_step(r->energy, s->workspace, &update);
+    }
+    sr_energy_store(r->energy, s->workspace, rows, r->x + at * r->dim);
+}
+
 // All steps of tile t.
 static void run_tile(const run *r, const scratch *s, size_t t) {
     const size_t at = t * r->tile, rows = r->n - at < r->tile ? r->n - at : r->tile;
     const size_t count = rows * r->dim;
+    if (r->resident) {
+        run_resident(r, s, at, rows);
+        return;
+    }
     float *x = r->x + at * r->dim;
     tile_sums *sums = r->sums ? r->sums + t * (r->steps + 1) : NULL;
     double *seconds = sr_energy_workspace_seconds(s->workspace);
@@ -163,10 +184,11 @@ static sr_status prepare(run *r, sr_team *team, const sr_dynamics *dynamics, siz
 }
 
 static sr_status execute(run *r) {
+    r->resident = !r->trace && !r->given && sr_energy_is_resident(r->energy);
     sr_status status = SR_ERROR_MEMORY;
     const size_t tiles = r->n / r->tile + (r->n % r->tile != 0);
     const unsigned threads = sr_team_threads(r->team);
-    const size_t per_thread = 3 * padded(r->tile * r->dim) + padded(r->tile);
+    const size_t per_thread = r->resident ? 0 : 3 * padded(r->tile * r->dim) + padded(r->tile);
     float *memory = sr_alloc(threads * per_thread, sizeof *memory);
     if (!memory)
         return SR_ERROR_MEMORY;

@@ -28,8 +28,13 @@ sr_status sr_energy_create(const sr_energy_ops *ops, void *self, size_t dim, siz
     sr_energy *energy = sr_alloc(1, sizeof *energy);
     if (!energy)
         return create_fail(ops, self, SR_ERROR_MEMORY);
-    *energy =
-        (sr_energy){.ops = *ops, .self = self, .dim = dim, .parameters = parameters, .tile = tile};
+    *energy = (sr_energy){.ops = *ops,
+                          .self = self,
+                          .dim = dim,
+                          .parameters = parameters,
+                          .tile = tile,
+                          .gradient_tile = tile,
+                          .resident = ops->load && ops->step && ops->store};
     *out = energy;
     return SR_OK;
 }
@@ -99,4 +104,22 @@ void sr_energy_evaluate(const sr_energy *energy, sr_energy_workspace *workspace,
 void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
                               const float *x, const float *weight, float *e, float *dtheta) {
     energy->ops.gradient_theta(energy->self, workspace->scratch, n, x, weight, e, dtheta);
+}
+
+bool sr_energy_is_resident(const sr_energy *energy) {
+    return energy->resident;
+}
+
+void sr_energy_load(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                    const float *x) {
+    energy->ops.load(energy->self, workspace->scratch, n, x);
+}
+
+void sr_energy_step(const sr_energy *energy, sr_energy_workspace *workspace,
+                    const sr_update *update) {
+    energy->ops.step(energy->self, workspace->scratch, update);
+}
+
+void sr_energy_store(const sr_energy *energy, sr_energy_workspace *workspace, size_t n, float *x) {
+    energy->ops.store(energy->self, workspace->scratch, n, x);
 }

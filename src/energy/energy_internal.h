@@ -8,6 +8,8 @@ struct sr_energy {
     sr_energy_ops ops;
     void *self;
     size_t dim, parameters, tile;
+    size_t gradient_tile; // rows whose gradient in theta is one sum; the sums are added in order
+    bool resident;        // tiles of chains can stay in a workspace
 };
 
 struct sr_energy_workspace {

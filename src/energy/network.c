@@ -35,6 +35,18 @@ static void network_gradient_theta(const void *self, void *workspace, size_t n, 
     sr_plan_gradient_theta(self, workspace, n, x, weight, NULL, NULL, e, dtheta);
 }
 
+static void network_load(const void *self, void *workspace, size_t n, const float *x) {
+    sr_plan_load(self, workspace, n, x);
+}
+
+static void network_step(const void *self, void *workspace, const sr_update *update) {
+    sr_plan_step(self, workspace, update);
+}
+
+static void network_store(const void *self, void *workspace, size_t n, float *x) {
+    sr_plan_store(self, workspace, n, x);
+}
+
 static sr_status network_workspace_create(const void *self, void **workspace) {
     sr_workspace *made;
     sr_status status = sr_workspace_create(self, &made);
@@ -61,6 +73,9 @@ static void network_destroy(void *self) {
 static const sr_energy_ops network_ops = {
     .evaluate = network_evaluate,
     .gradient_theta = network_gradient_theta,
+    .load = network_load,
+    .step = network_step,
+    .store = network_store,
     .workspace_create = network_workspace_create,
     .workspace_destroy = network_workspace_destroy,
     .seconds = network_seconds,
@@ -86,6 +101,10 @@ sr_status sr_energy_network(const sr_net *net, sr_engine engine, sr_precision pr
                                   sr_plan_tile(plan), out);
     }
     sr_free(zeros);
+    if (!status) {
+        (*out)->resident = sr_plan_is_resident(plan);
+        (*out)->gradient_tile = sr_plan_gradient_tile(plan);
+    }
     return status;
 }
 

@@ -126,7 +126,8 @@ static void shard_gradient(const sr_energy *energy, sr_energy_workspace *workspa
                            size_t first, size_t last, const float *x, const float *weight, float *e,
                            float *sum, float *spare) {
     for (size_t i = first; i < last; i++) {
-        size_t at = i * energy->tile, rows = n - at < energy->tile ? n - at : energy->tile;
+        size_t at = i * energy->gradient_tile,
+               rows = n - at < energy->gradient_tile ? n - at : energy->gradient_tile;
         sr_energy_gradient_theta(energy, workspace, rows, x + at * energy->dim,
                                  weight ? weight + at : NULL, e ? e + at : NULL,
                                  i == first ? sum : spare);
@@ -139,7 +140,7 @@ sr_status sr_team_gradient_theta(sr_team *team, size_t n, const float *x, const 
                                  float *e, float *dtheta) {
     const sr_energy *energy = team->energy;
     const size_t parameters = energy->parameters;
-    const size_t tiles = n / energy->tile + (n % energy->tile != 0);
+    const size_t tiles = n / energy->gradient_tile + (n % energy->gradient_tile != 0);
     const size_t shards = tiles < SHARDS ? tiles : SHARDS;
     if (parameters == 0)
         return sr_fail(SR_ERROR_UNSUPPORTED, "this energy has no parameters to take a gradient in");

@@ -22,6 +22,17 @@ typedef struct sr_chain_ops {
     void (*backward_data)(const void *chain, void *state, size_t n, const float *seed, float *dx);
     // After backward_data: dtheta, weights and biases of every layer at their offsets, sums over n.
     void (*backward_weights)(const void *chain, void *state, size_t n, float *dtheta);
+    // A tile of chains that stays in the state for many steps, or NULL where the engine has no such
+    // form: load x (n, inputs); then as often as wanted forward (no output) and backward-data with
+    // a seed of ones, and x <- update(x, gradient); store x.
+    void (*load)(const void *chain, void *state, size_t n, const float *x);
+    void (*loaded_forward)(const void *chain, void *state);
+    void (*loaded_backward)(const void *chain, void *state);
+    void (*loaded_update)(const void *chain, void *state, const sr_update *update);
+    void (*store)(const void *chain, const void *state, size_t n, float *x);
+    // Samples whose weight gradient is one sum, to be added to others in order, whatever the batch
+    // that sampling likes best; the chain must have room for them. NULL: a whole batch.
+    size_t (*gradient_rows)(const sr_layer *layers, size_t count);
 } sr_chain_ops;
 
 // NULL when the engine is not in this build. `engine` is resolved (not auto).

@@ -15,31 +15,32 @@ typedef struct native_layer {
     sr_layer layer;
     sr_conv_shape shape; // a dense layer behind images: a convolution over all of their pixels
     sr_lanes_conv forward, backward;
-    void *w_forward, *w_backward; // packed
-    float *bias;                  // (out_channels)
+    uint32_t *w_forward, *w_backward; // packed
+    float *bias;                      // (out_channels)
     bool thin; // backward maps to (kernel taps x input channels), which are then added in place
 } native_layer;
 
 typedef struct native_chain {
     size_t count, batch;
-    bool pairs; // tensors between layers are bf16 pairs
     const sr_lanes_kernels *lanes;
+    const sr_lanes_format *format; // of the tensors between layers
     const sr_kernels *kernels;
     native_layer *layers;
     float *tap_weights; // scratch of set_weights for a thin layer
 } native_chain;
 
-// All (.., lanes). Between layers: floats or pairs; the last layer's are floats.
+// One layer's tensors: words of the format, but those named floats.
 typedef struct native_tensors {
-    void *y; // output
-    void *d; // derivative of the activation; after backward_data the gradient before it
+    uint32_t *y; // output; of the last layer: floats
+    uint32_t *d; // derivative of the activation; of the last layer, or as the format says: floats
+    uint32_t *g; // gradient before the activation; in the place of d where the two are alike
 } native_tensors;
 
 typedef struct native_state {
     const native_chain *chain;
     size_t width;           // lanes of the tensors at present
     float *x;               // input
-    uint32_t *x_pairs;      // the same in bf16
+    uint32_t *input;        // the same in the format, or x itself
     float *seed;            // gradient at the outputs
     float *dx;              // gradient at the input
     float *sums, *slopes;   // one row and block, before they are rounded or multiplied
@@ -66,8 +67,8 @@ static size_t round_up(size_t n, size_t unit) {
 }
 
 // Words a pixel and lane of `channels` channels between layers.
-static size_t units_of(const native_chain *chain, size_t channels) {
-    return chain->pairs ? (channels + 1) / 2 : channels;
+static size_t words_of(const native_chain *chain, size_t channels) {
+    return sr_lanes_words(chain->format, channels);
 }
 
 // ---- creation -----------------------------------------------------------------------------------
@@ -94,21 +95,22 @@ static sr_status layer_create(const native_chain *chain, const sr_layer *layers,
     out->shape = layer_shape(layers, l);
     const sr_conv_shape *s = &out->shape;
     out->thin = l == 0 && layer_is_thin(s);
-    const size_t block = chain->lanes->block, taps = s->kernel_height * s->kernel_width;
-    sr_status status = sr_lanes_conv_create(s, false, chain->pairs, block, &out->forward);
+    const sr_lanes_format *format = chain->format;
+    sr_status status = sr_lanes_conv_create(s, false, format, &out->forward);
     if (status)
         return status;
     if (out->thin) {
-        const sr_conv_shape all = sr_conv_shape_make(s->out_channels, s->out_height, s->out_width,
-                                                     taps * s->in_channels, 1, 1, 1, 0);
-        status = sr_lanes_conv_create(&all, false, chain->pairs, block, &out->backward);
+        const size_t products = s->kernel_height * s->kernel_width * s->in_channels;
+        const sr_conv_shape all =
+            sr_conv_shape_make(s->out_channels, s->out_height, s->out_width, products, 1, 1, 1, 0);
+        status = sr_lanes_conv_create(&all, false, format, &out->backward);
     } else {
-        status = sr_lanes_conv_create(s, true, chain->pairs, block, &out->backward);
+        status = sr_lanes_conv_create(s, true, format, &out->backward);
     }
     if (status)
         return status;
-    out->w_forward = sr_alloc(sr_lanes_weights(&out->forward), sizeof(float));
-    out->w_backward = sr_alloc(sr_lanes_weights(&out->backward), sizeof(float));
+    out->w_forward = sr_alloc(format->packed_words(&out->forward), sizeof(uint32_t));
+    out->w_backward = sr_alloc(format->packed_words(&out->backward), sizeof(uint32_t));
     out->bias = sr_alloc(s->out_channels, sizeof(float));
     return out->w_forward && out->w_backward && out->bias ? SR_OK : SR_ERROR_MEMORY;
 }
@@ -138,9 +140,9 @@ static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch
         return SR_ERROR_MEMORY;
     *chain = (native_chain){.count = count,
                             .batch = round_up(batch, SR_LANES),
-                            .pairs = precision == SR_BF16,
                             .lanes = sr_lanes_get(),
                             .kernels = sr_kernels_get()};
+    chain->format = &chain->lanes->formats[precision];
     chain->layers = sr_alloc(count, sizeof *chain->layers);
     chain->tap_weights = sr_alloc(sr_layer_weights(&layers[0]), sizeof(float));
     sr_status status = chain->layers && chain->tap_weights ? SR_OK : SR_ERROR_MEMORY;
@@ -169,12 +171,12 @@ static void chain_set_weights(void *self, const float *theta) {
         native_layer *layer = &chain->layers[l];
         const float *w = theta + layer->layer.weight;
         memcpy(layer->bias, theta + layer->layer.bias, layer->shape.out_channels * sizeof(float));
-        sr_lanes_pack(&layer->forward, chain->pairs, w, layer->w_forward);
+        chain->format->pack(&layer->forward, w, layer->w_forward);
         if (layer->thin) {
             taps_first(&layer->shape, w, chain->tap_weights);
             w = chain->tap_weights;
         }
-        sr_lanes_pack(&layer->backward, chain->pairs, w, layer->w_backward);
+        chain->format->pack(&layer->backward, w, layer->w_backward);
     }
 }
 
@@ -183,12 +185,16 @@ static void state_destroy(void *self) {
     if (!state)
         return;
     for (size_t l = 0; state->layers && l < state->chain->count; l++) {
-        sr_free(state->layers[l].y);
-        sr_free(state->layers[l].d);
+        native_tensors *t = &state->layers[l];
+        sr_free(t->y);
+        sr_free(t->d);
+        if (t->g != t->d)
+            sr_free(t->g);
     }
     sr_free(state->layers);
+    if (state->input != (uint32_t *)(void *)state->x)
+        sr_free(state->input);
     sr_free(state->x);
-    sr_free(state->x_pairs);
     sr_free(state->seed);
     sr_free(state->dx);
     sr_free(state->sums);
@@ -232,6 +238,23 @@ static sr_status weights_scratch(native_state *state) {
                : SR_ERROR_MEMORY;
 }
 
+// Words for `pixels` pixels and, behind them, the few that a kernel may read with weights of zero.
+static uint32_t *tensor_create(size_t pixels, size_t words, size_t lanes) {
+    return sr_alloc((pixels * words + SR_LANES) * lanes, sizeof(uint32_t));
+}
+
+static sr_status tensors_create(const native_chain *chain, size_t l, native_tensors *t) {
+    const native_layer *layer = &chain->layers[l];
+    const bool last = l + 1 == chain->count;
+    const size_t channels = layer->shape.out_channels, words = words_of(chain, channels);
+    const size_t pixels = out_pixels(layer), lanes = chain->batch;
+    const bool wide = last || chain->format->derivative_floats;
+    t->y = tensor_create(pixels, last ? channels : words, lanes);
+    t->d = tensor_create(pixels, wide ? channels : words, lanes);
+    t->g = wide && !chain->format->floats ? tensor_create(pixels, words, lanes) : t->d;
+    return t->y && t->d && t->g ? SR_OK : SR_ERROR_MEMORY;
+}
+
 static sr_status state_create(const void *self, void **out) {
     const native_chain *chain = self;
     const size_t lanes = chain->batch;
@@ -246,19 +269,17 @@ static sr_status state_create(const void *self, void **out) {
     size_t sums = 0;
     state->layers = sr_alloc(chain->count, sizeof *state->layers);
     state->x = sr_alloc(inputs * lanes, sizeof(float));
-    state->x_pairs = sr_alloc(in_pixels(first) * units_of(chain, first->shape.in_channels) * lanes,
-                              sizeof(float));
+    state->input =
+        chain->format->floats
+            ? (uint32_t *)(void *)state->x
+            : tensor_create(in_pixels(first), words_of(chain, first->shape.in_channels), lanes);
     state->seed = sr_alloc(outputs * lanes, sizeof(float));
     state->dx = sr_alloc(inputs * lanes, sizeof(float));
-    if (!state->layers || !state->x || !state->x_pairs || !state->seed || !state->dx)
+    if (!state->layers || !state->x || !state->input || !state->seed || !state->dx)
         goto fail;
     for (size_t l = 0; l < chain->count; l++) {
         const native_layer *layer = &chain->layers[l];
-        const size_t channels = layer->shape.out_channels;
-        const size_t words = l + 1 < chain->count ? units_of(chain, channels) : channels;
-        state->layers[l].y = sr_alloc(out_pixels(layer) * words * lanes, sizeof(float));
-        state->layers[l].d = sr_alloc(out_pixels(layer) * channels * lanes, sizeof(float));
-        if (!state->layers[l].y || !state->layers[l].d)
+        if (tensors_create(chain, l, &state->layers[l]))
             goto fail;
         sums = larger(sums, layer->forward.out_width * sr_lanes_block(&layer->forward, 0) * lanes);
         sums = larger(sums, layer->backward.out_width *
@@ -310,79 +331,79 @@ static void state_load(const native_chain *chain, native_state *state, size_t n,
 
 // ---- forward ------------------------------------------------------------------------------------
 
-static void run_conv(const native_chain *chain, const sr_lanes_conv *conv, size_t row, size_t first,
-                     size_t count, size_t lanes, const void *x, const void *packed,
-                     const float *bias, float *out, size_t stride) {
-    if (chain->pairs)
-        chain->lanes->conv_pairs(conv, row, first, count, lanes, x, packed, bias, out, stride);
-    else
-        chain->lanes->conv(conv, row, first, count, lanes, x, packed, bias, out, stride);
-}
-
 // y = act(z), d = act'(z) of one row and block; z in state->sums, (width, count, lanes).
 static void finish_forward(const native_chain *chain, native_state *state, size_t l, size_t row,
                            size_t first, size_t count) {
     const native_layer *layer = &chain->layers[l];
     const sr_conv_shape *s = &layer->shape;
-    const size_t lanes = state->width, step = count * lanes;
-    const bool last = l + 1 == chain->count, floats = last || !chain->pairs;
+    const sr_lanes_format *format = chain->format, *floats = &chain->lanes->formats[SR_FP32];
+    const bool last = l + 1 == chain->count;
+    const sr_lanes_format *of_y = last ? floats : format;
+    const sr_lanes_format *of_d = last || format->derivative_floats ? floats : format;
+    const size_t lanes = state->width, step = count * lanes, channels = s->out_channels;
+    const size_t y_pixel = sr_lanes_words(of_y, channels) * lanes;
+    const size_t d_pixel = sr_lanes_words(of_d, channels) * lanes;
     float *z = state->sums, *slopes = state->slopes;
     chain->kernels->activation(layer->layer.activation, s->out_width * step, z, z, slopes);
-    for (size_t j = 0; j < s->out_width; j++, z += step, slopes += step) {
-        const size_t pixel = row * s->out_width + j;
-        const size_t at = floats ? (pixel * s->out_channels + first) * lanes
-                                 : (pixel * units_of(chain, s->out_channels) + first / 2) * lanes;
-        if (floats) {
-            memcpy((float *)state->layers[l].y + at, z, step * sizeof *z);
-            memcpy((float *)state->layers[l].d + at, slopes, step * sizeof *slopes);
-        } else {
-            chain->lanes->to_pairs(count, lanes, z, (uint32_t *)state->layers[l].y + at);
-            chain->lanes->to_pairs(count, lanes, slopes, (uint32_t *)state->layers[l].d + at);
-        }
+    uint32_t *y = state->layers[l].y + row * s->out_width * y_pixel;
+    uint32_t *d = state->layers[l].d + row * s->out_width * d_pixel;
+    for (size_t j = 0; j < s->out_width; j++) {
+        of_y->write(channels, first, count, lanes, z + j * step, y + j * y_pixel);
+        of_d->write(channels, first, count, lanes, slopes + j * step, d + j * d_pixel);
     }
+}
+
+// In fp32 the sums go where the outputs belong, and the activation works on them there.
+static void forward_in_place(const native_chain *chain, native_state *state, size_t l, size_t row,
+                             size_t first, size_t count, const uint32_t *x) {
+    const native_layer *layer = &chain->layers[l];
+    const sr_conv_shape *s = &layer->shape;
+    const size_t lanes = state->width, pixel = s->out_channels * lanes;
+    const size_t at = row * s->out_width * pixel + first * lanes;
+    float *y = (float *)(void *)(state->layers[l].y + at);
+    float *d = (float *)(void *)(state->layers[l].d + at);
+    chain->format->conv(&layer->forward, row, first, count, lanes, x, layer->w_forward, layer->bias,
+                        y, pixel);
+    // one call where the block is the whole row
+    const size_t calls = count == s->out_channels ? 1 : s->out_width;
+    const size_t n = s->out_width / calls * count * lanes;
+    for (size_t j = 0; j < calls; j++, y += pixel, d += pixel)
+        chain->kernels->activation(layer->layer.activation, n, y, y, d);
 }
 
 static void layer_forward(const native_chain *chain, native_state *state, size_t l) {
     const native_layer *layer = &chain->layers[l];
     const sr_conv_shape *s = &layer->shape;
-    const size_t lanes = state->width;
-    const void *x = l > 0          ? state->layers[l - 1].y
-                    : chain->pairs ? (const void *)state->x_pairs
-                                   : (const void *)state->x;
-    const bool in_place = !chain->pairs; // the sums go where the outputs belong
+    const uint32_t *x = l > 0 ? state->layers[l - 1].y : state->input;
     for (size_t row = 0; row < s->out_height; row++) {
         for (size_t first = 0, count; first < s->out_channels; first += count) {
             count = sr_lanes_block(&layer->forward, first);
-            const size_t at = (row * s->out_width * s->out_channels + first) * lanes;
-            float *out = in_place ? (float *)state->layers[l].y + at : state->sums;
-            const size_t stride = (in_place ? s->out_channels : count) * lanes;
-            run_conv(chain, &layer->forward, row, first, count, lanes, x, layer->w_forward,
-                     layer->bias, out, stride);
-            if (!in_place) {
-                finish_forward(chain, state, l, row, first, count);
+            if (chain->format->floats) {
+                forward_in_place(chain, state, l, row, first, count, x);
                 continue;
             }
-            // one call where the block is the whole row
-            const size_t calls = count == s->out_channels ? 1 : s->out_width;
-            const size_t n = s->out_width / calls * count * lanes;
-            float *slopes = (float *)state->layers[l].d + at;
-            for (size_t j = 0; j < calls; j++)
-                chain->kernels->activation(layer->layer.activation, n, out + j * stride,
-                                           out + j * stride, slopes + j * stride);
+            chain->format->conv(&layer->forward, row, first, count, state->width, x,
+                                layer->w_forward, layer->bias, state->sums, count * state->width);
+            finish_forward(chain, state, l, row, first, count);
         }
     }
+}
+
+// Writes whole pixels of floats in the format.
+static void write_pixels(const native_chain *chain, size_t pixels, size_t channels, size_t lanes,
+                         const float *in, uint32_t *out) {
+    const size_t pixel = words_of(chain, channels) * lanes;
+    for (size_t p = 0; p < pixels; p++)
+        chain->format->write(channels, 0, channels, lanes, in + p * channels * lanes,
+                             out + p * pixel);
 }
 
 // All layers before `end`, from state->x.
 static void run_forward(const native_chain *chain, native_state *state, size_t end) {
     const native_layer *first = &chain->layers[0];
-    if (chain->pairs) {
-        const size_t channels = first->shape.in_channels, lanes = state->width;
-        const size_t units = units_of(chain, channels);
-        for (size_t p = 0; p < in_pixels(first); p++)
-            chain->lanes->to_pairs(channels, lanes, state->x + p * channels * lanes,
-                                   state->x_pairs + p * units * lanes);
-    }
+    if (!chain->format->floats)
+        write_pixels(chain, in_pixels(first), first->shape.in_channels, state->width, state->x,
+                     state->input);
     for (size_t l = 0; l < end; l++)
         layer_forward(chain, state, l);
 }
@@ -394,48 +415,36 @@ static void chain_forward(const void *self, void *state_, size_t n, const float 
     state_load(chain, state, n, x);
     run_forward(chain, state, chain->count);
     lanes_to_rows(n, out_pixels(last), last->shape.out_channels, state->width,
-                  state->layers[chain->count - 1].y, out);
+                  (const float *)(const void *)state->layers[chain->count - 1].y, out);
 }
 
 // ---- backward-data ------------------------------------------------------------------------------
 
 // The gradient before the last activation, from the seed.
 static void seed_gradient(const native_chain *chain, native_state *state) {
-    const size_t l = chain->count - 1;
-    const native_layer *last = &chain->layers[l];
+    const native_layer *last = &chain->layers[chain->count - 1];
+    const native_tensors *t = &state->layers[chain->count - 1];
     const size_t channels = last->shape.out_channels, lanes = state->width;
-    const size_t n = out_pixels(last) * channels * lanes;
-    float *d = state->layers[l].d;
     if (last->layer.activation != SR_IDENTITY)
-        chain->kernels->multiply(n, state->seed, d, state->seed);
-    if (!chain->pairs) {
-        memcpy(d, state->seed, n * sizeof *d);
-        return;
-    }
-    const size_t units = units_of(chain, channels);
-    for (size_t p = 0; p < out_pixels(last); p++)
-        chain->lanes->to_pairs(channels, lanes, state->seed + p * channels * lanes,
-                               (uint32_t *)(void *)d + p * units * lanes);
+        chain->kernels->multiply(out_pixels(last) * channels * lanes, state->seed,
+                                 (const float *)(const void *)t->d, state->seed);
+    write_pixels(chain, out_pixels(last), channels, lanes, state->seed, t->g);
 }
 
-// d of layer l <- gradient at its output times d, for one row and block of the gradient in
+// Gradient before the activation of layer l from that at its output, for one row and block in
 // state->sums.
 static void finish_backward(const native_chain *chain, native_state *state, size_t l, size_t row,
                             size_t first, size_t count) {
     const sr_conv_shape *s = &chain->layers[l].shape;
-    const size_t lanes = state->width, step = count * lanes;
-    const float *dy = state->sums;
-    for (size_t j = 0; j < s->out_width; j++, dy += step) {
-        const size_t pixel = row * s->out_width + j;
-        if (chain->pairs) {
-            const size_t units = units_of(chain, s->out_channels);
-            uint32_t *d = (uint32_t *)state->layers[l].d + (pixel * units + first / 2) * lanes;
-            chain->lanes->slope_pairs(count, lanes, dy, d, d);
-        } else {
-            float *d = (float *)state->layers[l].d + (pixel * s->out_channels + first) * lanes;
-            chain->kernels->multiply(step, dy, d, d);
-        }
-    }
+    const sr_lanes_format *format = chain->format;
+    const size_t lanes = state->width, step = count * lanes, channels = s->out_channels;
+    const size_t pixel = words_of(chain, channels) * lanes;
+    const size_t d_pixel = format->derivative_floats ? channels * lanes : pixel;
+    const uint32_t *d = state->layers[l].d + row * s->out_width * d_pixel;
+    uint32_t *g = state->layers[l].g + row * s->out_width * pixel;
+    for (size_t j = 0; j < s->out_width; j++)
+        format->slope(channels, first, count, lanes, state->sums + j * step, d + j * d_pixel,
+                      g + j * pixel);
 }
 
 // The gradient at the input of layer l >= 1, and at once that before the activation of layer l - 1.
@@ -445,8 +454,8 @@ static void layer_backward(const native_chain *chain, native_state *state, size_
     for (size_t row = 0; row < conv->out_height; row++) {
         for (size_t first = 0, count; first < conv->out_channels; first += count) {
             count = sr_lanes_block(conv, first);
-            run_conv(chain, conv, row, first, count, state->width, state->layers[l].d,
-                     layer->w_backward, NULL, state->sums, count * state->width);
+            chain->format->conv(conv, row, first, count, state->width, state->layers[l].g,
+                                layer->w_backward, NULL, state->sums, count * state->width);
             finish_backward(chain, state, l - 1, row, first, count);
         }
     }
@@ -482,8 +491,9 @@ static void first_backward(const native_chain *chain, native_state *state) {
         float *out = (layer->thin ? state->sums : state->dx) + at;
         for (size_t first = 0, count; first < conv->out_channels; first += count) {
             count = sr_lanes_block(conv, first);
-            run_conv(chain, conv, row, first, count, lanes, state->layers[0].d, layer->w_backward,
-                     NULL, out + first * lanes, conv->out_channels * lanes);
+            chain->format->conv(conv, row, first, count, lanes, state->layers[0].g,
+                                layer->w_backward, NULL, out + first * lanes,
+                                conv->out_channels * lanes);
         }
         if (layer->thin)
             add_taps(chain, layer, row, state->sums, lanes, state->dx);
@@ -512,15 +522,14 @@ static void chain_backward_data(const void *self, void *state_, size_t n, const 
 // ---- backward-weights ---------------------------------------------------------------------------
 
 // A row of floats (width, channels, lanes) from a tensor between layers.
-static const float *floats_of_row(const native_chain *chain, const void *tensor, size_t row,
+static const float *floats_of_row(const native_chain *chain, const uint32_t *tensor, size_t row,
                                   size_t width, size_t channels, size_t lanes, float *scratch) {
-    if (!chain->pairs)
-        return (const float *)tensor + row * width * channels * lanes;
-    const size_t units = units_of(chain, channels);
-    const uint32_t *pairs = (const uint32_t *)tensor + row * width * units * lanes;
+    const size_t pixel = words_of(chain, channels) * lanes;
+    const uint32_t *at = tensor + row * width * pixel;
+    if (chain->format->floats)
+        return (const float *)(const void *)at;
     for (size_t j = 0; j < width; j++)
-        chain->lanes->from_pairs(channels, lanes, pairs + j * units * lanes,
-                                 scratch + j * channels * lanes);
+        chain->format->read(channels, lanes, at + j * pixel, scratch + j * channels * lanes);
     return scratch;
 }
 
@@ -529,9 +538,7 @@ static void transpose_row(const native_chain *chain, native_state *state, size_t
                           size_t lane) {
     const sr_conv_shape *s = &chain->layers[l].shape;
     const size_t lanes = state->width, row = (s->in_width + 2 * s->padding) * s->in_channels;
-    const void *tensor = l > 0          ? state->layers[l - 1].y
-                         : chain->pairs ? (const void *)state->x_pairs
-                                        : (const void *)state->x;
+    const uint32_t *tensor = l > 0 ? state->layers[l - 1].y : state->input;
     const float *x =
         floats_of_row(chain, tensor, i, s->in_width, s->in_channels, lanes, state->row) + lane;
     float *out = state->rows + i % s->kernel_height * row_floats(s);
@@ -557,11 +564,12 @@ static void weights_of_samples(const native_chain *chain, native_state *state, s
         const sr_lanes_span *u = &layer->forward.rows[i];
         for (ready = larger(ready, u->in); ready < u->in + u->count; ready++)
             transpose_row(chain, state, l, ready, lane);
-        const float *dy = floats_of_row(chain, state->layers[l].d, i, s->out_width, s->out_channels,
+        const float *dy = floats_of_row(chain, state->layers[l].g, i, s->out_width, s->out_channels,
                                         lanes, state->dy) +
                           lane;
         for (size_t first = 0, count; first < s->out_channels; first += count) {
-            count = sr_lanes_block(&layer->forward, first);
+            const size_t rest = s->out_channels - first;
+            count = rest < chain->lanes->weights_block ? rest : chain->lanes->weights_block;
             for (size_t k = 0; k < u->count; k++)
                 chain->lanes->weights(count, columns / SR_LANES, s->out_width, dy + first * lanes,
                                       s->out_channels * lanes, lanes,
@@ -581,7 +589,7 @@ static void bias_gradient(const native_chain *chain, native_state *state, size_t
     for (size_t lane = 0; lane < lanes; lane += SR_LANES) {
         memset(state->lane_sums, 0, channels * SR_LANES * sizeof(float));
         for (size_t i = 0; i < s->out_height; i++) {
-            const float *dy = floats_of_row(chain, state->layers[l].d, i, s->out_width, channels,
+            const float *dy = floats_of_row(chain, state->layers[l].g, i, s->out_width, channels,
                                             lanes, state->dy);
             for (size_t o = 0; o < channels; o++)
                 chain->lanes->sum(s->out_width, channels * lanes, dy + o * lanes + lane,
@@ -619,6 +627,54 @@ static void chain_backward_weights(const void *self, void *state_, size_t n, flo
     }
 }
 
+// Few rows leave work for many threads; but where a layer has no pixels, sixteen rows are too few
+// products for the cost of bringing the sums together.
+static size_t gradient_rows(const sr_layer *layers, size_t count) {
+    size_t pixels = 0;
+    for (size_t l = 0; l < count; l++)
+        pixels = larger(pixels, layers[l].shape.out_height * layers[l].shape.out_width);
+    return pixels > 1 ? SR_LANES : 4 * SR_LANES;
+}
+
+// ---- chains that stay ---------------------------------------------------------------------------
+
+static void chain_load(const void *chain, void *state, size_t n, const float *x) {
+    state_load(chain, state, n, x);
+}
+
+// A last layer without activation has a derivative of one: nobody asks for its output.
+static void loaded_forward(const void *self, void *state) {
+    const native_chain *chain = self;
+    const size_t last = chain->count - 1;
+    run_forward(chain, state,
+                chain->layers[last].layer.activation == SR_IDENTITY ? last : last + 1);
+}
+
+static void loaded_backward(const void *self, void *state_) {
+    const native_chain *chain = self;
+    native_state *state = state_;
+    const native_layer *last = &chain->layers[chain->count - 1];
+    const size_t n = out_pixels(last) * last->shape.out_channels * state->width;
+    for (size_t i = 0; i < n; i++)
+        state->seed[i] = 1.0f;
+    run_backward(chain, state, true);
+}
+
+static void loaded_update(const void *self, void *state_, const sr_update *update) {
+    const native_chain *chain = self;
+    native_state *state = state_;
+    const native_layer *first = &chain->layers[0];
+    chain->lanes->update(update, in_pixels(first), first->shape.in_channels, state->width,
+                         state->dx, state->x);
+}
+
+static void chain_store(const void *self, const void *state_, size_t n, float *x) {
+    const native_chain *chain = self;
+    const native_state *state = state_;
+    const native_layer *first = &chain->layers[0];
+    lanes_to_rows(n, in_pixels(first), first->shape.in_channels, state->width, state->x, x);
+}
+
 const sr_chain_ops sr_chain_native = {
     .create = chain_create,
     .destroy = chain_destroy,
@@ -628,4 +684,10 @@ const sr_chain_ops sr_chain_native = {
     .forward = chain_forward,
     .backward_data = chain_backward_data,
     .backward_weights = chain_backward_weights,
+    .load = chain_load,
+    .loaded_forward = loaded_forward,
+    .loaded_backward = loaded_backward,
+    .loaded_update = loaded_update,
+    .store = chain_store,
+    .gradient_rows = gradient_rows,
 };

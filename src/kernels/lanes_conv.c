@@ -53,8 +53,8 @@ static void spans_backward(size_t in, size_t out, size_t kernel, size_t stride, 
             spans[i] = (sr_lanes_span){0};
 }
 
-sr_status sr_lanes_conv_create(const sr_conv_shape *shape, bool backward, bool pairs, size_t block,
-                               sr_lanes_conv *out) {
+sr_status sr_lanes_conv_create(const sr_conv_shape *shape, bool backward,
+                               const sr_lanes_format *format, sr_lanes_conv *out) {
     const sr_conv_shape *s = shape;
     *out = (sr_lanes_conv){
         .in_channels = backward ? s->out_channels : s->in_channels,
@@ -66,9 +66,9 @@ sr_status sr_lanes_conv_create(const sr_conv_shape *shape, bool backward, bool p
         .kernel_height = s->kernel_height,
         .kernel_width = s->kernel_width,
         .transposed = backward,
-        .block = block,
+        .block = format->block,
     };
-    out->in_units = pairs ? (out->in_channels + 1) / 2 : out->in_channels;
+    out->in_units = format->floats ? out->in_channels : (out->in_channels + 1) / 2;
     out->chunk = at_least_one(CHUNK_WORDS / (s->kernel_height * s->kernel_width));
     out->rows = sr_alloc(out->out_height, sizeof *out->rows);
     out->columns = sr_alloc(out->out_width, sizeof *out->columns);
@@ -104,46 +104,56 @@ size_t sr_lanes_block(const sr_lanes_conv *conv, size_t first) {
     return rest < most ? rest : most;
 }
 
-size_t sr_lanes_weights(const sr_lanes_conv *conv) {
+size_t sr_lanes_packed_words(const sr_lanes_conv *conv) {
     return conv->out_channels * conv->in_units * conv->kernel_height * conv->kernel_width;
 }
 
-// The weight between an output and an input channel at tap (u, v); 0 for the partner of an odd last
-// channel.
-static float weight_at(const sr_lanes_conv *c, const float *w, size_t out, size_t in, size_t u,
-                       size_t v) {
-    if (in >= c->in_channels)
+float sr_lanes_weight(const sr_lanes_conv *c, const float *w, size_t out, size_t in, size_t u,
+                      size_t v) {
+    if (in >= c->in_channels || out >= c->out_channels)
         return 0.0f;
     const size_t a = c->transposed ? in : out, b = c->transposed ? out : in;
     const size_t inner = c->transposed ? c->out_channels : c->in_channels;
     return w[((a * inner + b) * c->kernel_height + u) * c->kernel_width + v];
 }
 
-static uint32_t pair_at(const sr_lanes_conv *c, const float *w, size_t out, size_t unit, size_t u,
-                        size_t v) {
-    return sr_bf16_round(weight_at(c, w, out, 2 * unit, u, v)) |
-           sr_bf16_round(weight_at(c, w, out, 2 * unit + 1, u, v)) << 16;
+static uint32_t float_at(const sr_lanes_conv *c, const float *w, size_t out, size_t unit, size_t u,
+                         size_t v) {
+    union {
+        float value;
+        uint32_t bits;
+    } weight = {.value = sr_lanes_weight(c, w, out, unit, u, v)};
+    return weight.bits;
 }
 
-void sr_lanes_pack(const sr_lanes_conv *c, bool pairs, const float *w, void *packed) {
-    float *floats = packed;
-    uint32_t *words = packed;
-    size_t at = 0;
+static uint32_t pair_at(const sr_lanes_conv *c, const float *w, size_t out, size_t unit, size_t u,
+                        size_t v) {
+    return sr_bf16_round(sr_lanes_weight(c, w, out, 2 * unit, u, v)) |
+           sr_bf16_round(sr_lanes_weight(c, w, out, 2 * unit + 1, u, v)) << 16;
+}
+
+typedef uint32_t word_at(const sr_lanes_conv *c, const float *w, size_t out, size_t unit, size_t u,
+                         size_t v);
+
+static inline __attribute__((always_inline)) void pack(const sr_lanes_conv *c, word_at *word,
+                                                       const float *w, uint32_t *packed) {
     for (size_t first = 0, count; first < c->out_channels; first += count) {
         count = sr_lanes_block(c, first);
         for (size_t k0 = 0; k0 < c->in_units; k0 += c->chunk) {
             const size_t k1 = k0 + c->chunk < c->in_units ? k0 + c->chunk : c->in_units;
-            for (size_t tu = 0; tu < c->kernel_height; tu++)
-                for (size_t tv = 0; tv < c->kernel_width; tv++) {
-                    const size_t u = c->row_order[tu], v = c->column_order[tv];
+            for (size_t u = 0; u < c->kernel_height; u++)
+                for (size_t v = 0; v < c->kernel_width; v++)
                     for (size_t k = k0; k < k1; k++)
-                        for (size_t m = first; m < first + count; m++, at++) {
-                            if (pairs)
-                                words[at] = pair_at(c, w, m, k, u, v);
-                            else
-                                floats[at] = weight_at(c, w, m, k, u, v);
-                        }
-                }
+                        for (size_t m = first; m < first + count; m++)
+                            *packed++ = word(c, w, m, k, c->row_order[u], c->column_order[v]);
         }
     }
+}
+
+void sr_lanes_pack_floats(const sr_lanes_conv *conv, const float *w, uint32_t *packed) {
+    pack(conv, float_at, w, packed);
+}
+
+void sr_lanes_pack_pairs(const sr_lanes_conv *conv, const float *w, uint32_t *packed) {
+    pack(conv, pair_at, w, packed);
 }

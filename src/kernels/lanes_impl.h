@@ -3,6 +3,8 @@
 // dynamics' noise.
 #include "kernels/lanes.h"
 
+#include <string.h>
+
 #include "math_impl.h"
 #include "philox_impl.h"
 
@@ -162,11 +164,11 @@ LANES_INLINE void lanes_row(bool pairs, const sr_lanes_conv *c, size_t row, size
     }
 }
 
-static void V_NAME(lanes_conv)(const sr_lanes_conv *conv, size_t row, size_t first, size_t count,
-                               size_t lanes, const float *x, const float *packed, const float *bias,
-                               float *out, size_t stride) {
-    lanes_row(false, conv, row, first, count, lanes, (const uint32_t *)(const void *)x,
-              (const uint32_t *)(const void *)packed, bias, out, stride);
+static void V_NAME(lanes_conv_floats)(const sr_lanes_conv *conv, size_t row, size_t first,
+                                      size_t count, size_t lanes, const uint32_t *x,
+                                      const uint32_t *packed, const float *bias, float *out,
+                                      size_t stride) {
+    lanes_row(false, conv, row, first, count, lanes, x, packed, bias, out, stride);
 }
 
 static void V_NAME(lanes_conv_pairs)(const sr_lanes_conv *conv, size_t row, size_t first,
@@ -200,33 +202,117 @@ LANES_INLINE vf lanes_odd(vu pair) {
     return vu_as_float(vu_and(pair, vu_set(0xffff0000u)));
 }
 
-static void V_NAME(lanes_to_pairs)(size_t channels, size_t lanes, const float *in, uint32_t *out) {
-    for (size_t c = 0; c < channels; c += 2, in += 2 * lanes, out += lanes)
+// Channels c and c + 1 of (count, lanes) floats; zeros for the partner of an odd last one.
+LANES_INLINE void lanes_load_two(size_t c, size_t count, const float *in, size_t lanes, vf *even,
+                                 vf *odd) {
+    *even = vf_load(in + c * lanes);
+    *odd = c + 1 < count ? vf_load(in + (c + 1) * lanes) : vf_set(0);
+}
+
+// floats
+
+static void V_NAME(lanes_write_floats)(size_t channels, size_t first, size_t count, size_t lanes,
+                                       const float *in, uint32_t *pixel) {
+    memcpy(pixel + first * lanes, in, count * lanes * sizeof *in);
+}
+
+static void V_NAME(lanes_read_floats)(size_t channels, size_t lanes, const uint32_t *pixel,
+                                      float *out) {
+    memcpy(out, pixel, channels * lanes * sizeof *out);
+}
+
+static void V_NAME(lanes_slope_floats)(size_t channels, size_t first, size_t count, size_t lanes,
+                                       const float *dy, const uint32_t *derivative,
+                                       uint32_t *gradient) {
+    const float *d = (const float *)(const void *)(derivative + first * lanes);
+    float *out = (float *)(void *)(gradient + first * lanes);
+    for (size_t i = 0; i < count * lanes; i += V_WIDTH)
+        vf_store(out + i, vf_mul(vf_load(dy + i), vf_load(d + i)));
+}
+
+// pairs
+
+static void V_NAME(lanes_write_pairs)(size_t channels, size_t first, size_t count, size_t lanes,
+                                      const float *in, uint32_t *pixel) {
+    uint32_t *out = pixel + first / 2 * lanes;
+    for (size_t c = 0; c < count; c += 2, out += lanes)
         for (size_t i = 0; i < lanes; i += V_WIDTH) {
-            const vf odd = c + 1 < channels ? vf_load(in + lanes + i) : vf_set(0);
-            lanes_store_words(out + i, vf_to_pair(vf_load(in + i), odd));
+            vf even, odd;
+            lanes_load_two(c, count, in + i, lanes, &even, &odd);
+            lanes_store_words(out + i, vf_to_pair(even, odd));
         }
 }
 
-static void V_NAME(lanes_from_pairs)(size_t channels, size_t lanes, const uint32_t *in,
+static void V_NAME(lanes_read_pairs)(size_t channels, size_t lanes, const uint32_t *pixel,
                                      float *out) {
-    for (size_t c = 0; c < channels; c += 2, out += 2 * lanes, in += lanes)
+    for (size_t c = 0; c < channels; c += 2, out += 2 * lanes, pixel += lanes)
         for (size_t i = 0; i < lanes; i += V_WIDTH) {
-            const vu pair = lanes_load_words(in + i);
+            const vu pair = lanes_load_words(pixel + i);
             vf_store(out + i, lanes_even(pair));
             if (c + 1 < channels)
                 vf_store(out + lanes + i, lanes_odd(pair));
         }
 }
 
-static void V_NAME(lanes_slope_pairs)(size_t channels, size_t lanes, const float *dy,
-                                      const uint32_t *derivative, uint32_t *dz) {
-    for (size_t c = 0; c < channels; c += 2, dy += 2 * lanes, derivative += lanes, dz += lanes)
+static void V_NAME(lanes_slope_pairs)(size_t channels, size_t first, size_t count, size_t lanes,
+                                      const float *dy, const uint32_t *derivative,
+                                      uint32_t *gradient) {
+    const uint32_t *d = derivative + first / 2 * lanes;
+    uint32_t *out = gradient + first / 2 * lanes;
+    for (size_t c = 0; c < count; c += 2, d += lanes, out += lanes)
         for (size_t i = 0; i < lanes; i += V_WIDTH) {
-            const vu pair = lanes_load_words(derivative + i);
-            const vf odd = c + 1 < channels ? vf_load(dy + lanes + i) : vf_set(0);
-            lanes_store_words(dz + i, vf_to_pair(vf_mul(vf_load(dy + i), lanes_even(pair)),
-                                                 vf_mul(odd, lanes_odd(pair))));
+            const vu pair = lanes_load_words(d + i);
+            vf even, odd;
+            lanes_load_two(c, count, dy + i, lanes, &even, &odd);
+            lanes_store_words(
+                out + i, vf_to_pair(vf_mul(even, lanes_even(pair)), vf_mul(odd, lanes_odd(pair))));
+        }
+}
+
+// split
+
+LANES_INLINE void lanes_store_split(vf even, vf odd, uint32_t *high, uint32_t *low) {
+    const vu parts = vf_to_pair(even, odd);
+    lanes_store_words(high, parts);
+    // what the high parts leave is exact in fp32
+    lanes_store_words(low,
+                      vf_to_pair(vf_sub(even, lanes_even(parts)), vf_sub(odd, lanes_odd(parts))));
+}
+
+static void V_NAME(lanes_write_split)(size_t channels, size_t first, size_t count, size_t lanes,
+                                      const float *in, uint32_t *pixel) {
+    uint32_t *high = pixel + first / 2 * lanes, *low = high + (channels + 1) / 2 * lanes;
+    for (size_t c = 0; c < count; c += 2, high += lanes, low += lanes)
+        for (size_t i = 0; i < lanes; i += V_WIDTH) {
+            vf even, odd;
+            lanes_load_two(c, count, in + i, lanes, &even, &odd);
+            lanes_store_split(even, odd, high + i, low + i);
+        }
+}
+
+static void V_NAME(lanes_read_split)(size_t channels, size_t lanes, const uint32_t *pixel,
+                                     float *out) {
+    const uint32_t *low = pixel + (channels + 1) / 2 * lanes;
+    for (size_t c = 0; c < channels; c += 2, out += 2 * lanes, pixel += lanes, low += lanes)
+        for (size_t i = 0; i < lanes; i += V_WIDTH) {
+            const vu a = lanes_load_words(pixel + i), b = lanes_load_words(low + i);
+            vf_store(out + i, vf_add(lanes_even(a), lanes_even(b)));
+            if (c + 1 < channels)
+                vf_store(out + lanes + i, vf_add(lanes_odd(a), lanes_odd(b)));
+        }
+}
+
+static void V_NAME(lanes_slope_split)(size_t channels, size_t first, size_t count, size_t lanes,
+                                      const float *dy, const uint32_t *derivative,
+                                      uint32_t *gradient) {
+    const float *d = (const float *)(const void *)(derivative + first * lanes);
+    uint32_t *high = gradient + first / 2 * lanes, *low = high + (channels + 1) / 2 * lanes;
+    for (size_t c = 0; c < count; c += 2, high += lanes, low += lanes)
+        for (size_t i = 0; i < lanes; i += V_WIDTH) {
+            vf even, odd, even_slope, odd_slope;
+            lanes_load_two(c, count, dy + i, lanes, &even, &odd);
+            lanes_load_two(c, count, d + i, lanes, &even_slope, &odd_slope);
+            lanes_store_split(vf_mul(even, even_slope), vf_mul(odd, odd_slope), high + i, low + i);
         }
 }
 
@@ -321,7 +407,7 @@ static void V_NAME(lanes_sum)(size_t positions, size_t stride, const float *in, 
 // ---- the dynamics -------------------------------------------------------------------------------
 
 // One vector of x at (pixel, channel).
-LANES_INLINE void lanes_update_noisy(const sr_lanes_update *u, vf eps, const float *g, float *x) {
+LANES_INLINE void lanes_update_noisy(const sr_update *u, vf eps, const float *g, float *x) {
     vf state = vf_fma(vf_set(-u->step_size), vf_load(g), vf_load(x));
     state = vf_fma(vf_set(u->noise_scale), eps, state);
     vf_store(x, vf_min(vf_set(u->high), vf_max(vf_set(u->low), state)));
@@ -333,7 +419,7 @@ LANES_INLINE size_t lanes_place(size_t e, size_t pixels, size_t channels) {
 }
 
 // V_WIDTH chains abreast: block b of group g gives the elements 64 g + b + (0, 16, 32, 48) of each.
-LANES_INLINE void lanes_update_chains(const sr_lanes_update *u, uint64_t chain, size_t pixels,
+LANES_INLINE void lanes_update_chains(const sr_update *u, uint64_t chain, size_t pixels,
                                       size_t channels, size_t lanes, const float *g, float *x) {
     const size_t n = pixels * channels;
     uint32_t low[V_WIDTH], high[V_WIDTH];
@@ -361,8 +447,8 @@ LANES_INLINE void lanes_update_chains(const sr_lanes_update *u, uint64_t chain, 
     }
 }
 
-static void V_NAME(lanes_update)(const sr_lanes_update *u, size_t pixels, size_t channels,
-                                 size_t lanes, const float *g, float *x) {
+static void V_NAME(lanes_update)(const sr_update *u, size_t pixels, size_t channels, size_t lanes,
+                                 const float *g, float *x) {
     if (u->noise_scale > 0.0f) {
         for (size_t i = 0; i < lanes; i += V_WIDTH)
             lanes_update_chains(u, u->chain + i, pixels, channels, lanes, g + i, x + i);
@@ -376,15 +462,36 @@ static void V_NAME(lanes_update)(const sr_lanes_update *u, size_t pixels, size_t
 }
 
 void V_NAME(sr_lanes_fill)(sr_lanes_kernels *table) {
+    const sr_lanes_format floats = {
+        .floats = true,
+        .derivative_floats = true,
+        .block = LANES_BLOCK,
+        .packed_words = sr_lanes_packed_words,
+        .pack = sr_lanes_pack_floats,
+        .conv = V_NAME(lanes_conv_floats),
+        .write = V_NAME(lanes_write_floats),
+        .read = V_NAME(lanes_read_floats),
+        .slope = V_NAME(lanes_slope_floats),
+    };
+    const sr_lanes_format pairs = {
+        .block = LANES_BLOCK,
+        .packed_words = sr_lanes_packed_words,
+        .pack = sr_lanes_pack_pairs,
+        .conv = V_NAME(lanes_conv_pairs),
+        .write = V_NAME(lanes_write_pairs),
+        .read = V_NAME(lanes_read_pairs),
+        .slope = V_NAME(lanes_slope_pairs),
+    };
     *table = (sr_lanes_kernels){
         .isa = V_ISA,
-        .block = LANES_BLOCK,
-        .conv = V_NAME(lanes_conv),
-        .conv_pairs = V_NAME(lanes_conv_pairs),
+        .formats = {[SR_FP32] = floats, [SR_BF16] = pairs, [SR_BF16X3] = floats},
+        .split = {.split = true,
+                  .derivative_floats = true,
+                  .write = V_NAME(lanes_write_split),
+                  .read = V_NAME(lanes_read_split),
+                  .slope = V_NAME(lanes_slope_split)},
+        .weights_block = LANES_BLOCK,
         .add = V_NAME(lanes_add),
-        .to_pairs = V_NAME(lanes_to_pairs),
-        .from_pairs = V_NAME(lanes_from_pairs),
-        .slope_pairs = V_NAME(lanes_slope_pairs),
         .weights = V_NAME(lanes_weights),
         .sum = V_NAME(lanes_sum),
         .update = V_NAME(lanes_update),

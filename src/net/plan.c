@@ -8,7 +8,7 @@
 
 struct sr_plan {
     sr_net net;
-    size_t tile;
+    size_t tile, gradient_tile; // samples at a time: sampling, gradient in theta
     sr_engine engine;
     sr_precision precision;
     const sr_chain_ops *ops;
@@ -49,12 +49,15 @@ sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine, sr_pr
     *plan =
         (sr_plan){.net = *net, .tile = tile, .engine = engine, .precision = precision, .ops = ops};
     sr_status status = SR_ERROR_MEMORY;
-    plan->ones = sr_alloc(tile * net->outputs, sizeof(float));
+    plan->gradient_tile =
+        ops->gradient_rows ? ops->gradient_rows(net->layers, net->layer_count) : tile;
+    const size_t most = tile > plan->gradient_tile ? tile : plan->gradient_tile;
+    plan->ones = sr_alloc(most * net->outputs, sizeof(float));
     if (!plan->ones)
         goto fail;
-    for (size_t i = 0; i < tile * net->outputs; i++)
+    for (size_t i = 0; i < most * net->outputs; i++)
         plan->ones[i] = 1.0f;
-    status = ops->create(net->layers, net->layer_count, tile, precision, &plan->chain);
+    status = ops->create(net->layers, net->layer_count, most, precision, &plan->chain);
     if (status)
         goto fail;
     *out = plan;
@@ -98,8 +101,9 @@ sr_status sr_workspace_create(const sr_plan *plan, sr_workspace **out) {
     if (!workspace)
         return SR_ERROR_MEMORY;
     workspace->plan = plan;
-    workspace->out = sr_alloc(plan->tile * plan->net.outputs, sizeof(float));
-    workspace->seed = sr_alloc(plan->tile * plan->net.outputs, sizeof(float));
+    const size_t most = plan->tile > plan->gradient_tile ? plan->tile : plan->gradient_tile;
+    workspace->out = sr_alloc(most * plan->net.outputs, sizeof(float));
+    workspace->seed = sr_alloc(most * plan->net.outputs, sizeof(float));
     sr_status status = workspace->out && workspace->seed ? SR_OK : SR_ERROR_MEMORY;
     if (!status)
         status = plan->ops->state_create(plan->chain, &workspace->state);
@@ -162,4 +166,30 @@ void sr_plan_gradient_theta(const sr_plan *plan, sr_workspace *workspace, size_t
     lap(workspace, SR_PHASE_BACKWARD_DATA, &since);
     plan->ops->backward_weights(plan->chain, workspace->state, n, dtheta);
     lap(workspace, SR_PHASE_BACKWARD_WEIGHTS, &since);
+}
+
+size_t sr_plan_gradient_tile(const sr_plan *plan) {
+    return plan->gradient_tile;
+}
+
+bool sr_plan_is_resident(const sr_plan *plan) {
+    return plan->ops->load != NULL;
+}
+
+void sr_plan_load(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x) {
+    plan->ops->load(plan->chain, workspace->state, n, x);
+}
+
+void sr_plan_step(const sr_plan *plan, sr_workspace *workspace, const sr_update *update) {
+    double since = sr_seconds();
+    plan->ops->loaded_forward(plan->chain, workspace->state);
+    lap(workspace, SR_PHASE_FORWARD, &since);
+    plan->ops->loaded_backward(plan->chain, workspace->state);
+    lap(workspace, SR_PHASE_BACKWARD_DATA, &since);
+    plan->ops->loaded_update(plan->chain, workspace->state, update);
+    lap(workspace, SR_PHASE_NOISE_UPDATE, &since);
+}
+
+void sr_plan_store(const sr_plan *plan, sr_workspace *workspace, size_t n, float *x) {
+    plan->ops->store(plan->chain, workspace->state, n, x);
 }
