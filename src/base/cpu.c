@@ -177,6 +177,12 @@ static void find_cpu(void) {
     find_topology();
     find_memory();
     apply_environment();
+#ifdef SR_AMX_EMULATION // whoever asks for the tiles by name gets the model of them
+    const char *wanted = getenv("SHORTRUN_ISA");
+    cpu.amx_bf16 = true;
+    if (wanted && strcmp(wanted, "amx") == 0)
+        cpu.active = SR_ISA_AMX;
+#endif
 }
 
 const sr_cpu *sr_cpu_get(void) {
