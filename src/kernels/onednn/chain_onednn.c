@@ -81,10 +81,10 @@ typedef struct onednn_state {
 
 // ---- building -----------------------------------------------------------------------------------
 
-// `desc` may lie in chain->tensors: it is cloned before the list grows.
+// `desc` may lie in chain->tensors: it is copied before the list grows.
 static int tensor_add(onednn_chain *chain, const sr_dnnl_desc *desc, bool shared) {
     tensor t = {.shared = shared, .size = sr_dnnl_desc_size(desc)};
-    if (sr_dnnl_desc_clone(desc, &t.desc))
+    if (sr_dnnl_desc_copy(sr_dnnl_desc_md(desc), &t.desc))
         return NO_TENSOR;
     if (chain->tensor_count == chain->tensor_capacity) {
         size_t capacity = chain->tensor_capacity ? 2 * chain->tensor_capacity : 32;
@@ -105,7 +105,7 @@ static int tensor_add(onednn_chain *chain, const sr_dnnl_desc *desc, bool shared
 
 static int tensor_add_plain(onednn_chain *chain, size_t rank, const size_t *dims, bool shared) {
     sr_dnnl_desc desc;
-    if (sr_dnnl_desc_make(rank, dims, false, &desc))
+    if (sr_dnnl_desc_make(dnnl_f32, rank, dims, false, &desc))
         return NO_TENSOR;
     int index = tensor_add(chain, &desc, shared);
     sr_dnnl_desc_clear(&desc);
@@ -239,13 +239,13 @@ static sr_status layer_descs_make(const onednn_chain *chain, size_t l, layer_des
     size_t dst[4] = {chain->batch, s->out_channels, s->out_height, s->out_width};
     size_t weights[4] = {s->out_channels, src[1], d->dense ? src[2] : s->kernel_height,
                          d->dense ? src[3] : s->kernel_width};
-    sr_status status = sr_dnnl_desc_make(rank, src, true, &d->src);
+    sr_status status = sr_dnnl_desc_make(dnnl_f32, rank, src, true, &d->src);
     if (!status)
-        status = sr_dnnl_desc_make(rank, weights, true, &d->weights);
+        status = sr_dnnl_desc_make(dnnl_f32, rank, weights, true, &d->weights);
     if (!status)
-        status = sr_dnnl_desc_make(1, &s->out_channels, false, &d->bias);
+        status = sr_dnnl_desc_make(dnnl_f32, 1, &s->out_channels, false, &d->bias);
     if (!status)
-        status = sr_dnnl_desc_make(d->dense ? 2 : 4, dst, true, &d->dst);
+        status = sr_dnnl_desc_make(dnnl_f32, d->dense ? 2 : 4, dst, true, &d->dst);
     return status;
 }
 
@@ -557,7 +557,7 @@ static sr_status scratchpad_create(onednn_state *state) {
     sr_dnnl_desc desc;
     state->scratch = sr_alloc(floats, sizeof(float));
     sr_status status =
-        state->scratch ? sr_dnnl_desc_make(1, &floats, false, &desc) : SR_ERROR_MEMORY;
+        state->scratch ? sr_dnnl_desc_make(dnnl_f32, 1, &floats, false, &desc) : SR_ERROR_MEMORY;
     if (!status) {
         status =
             sr_dnnl_memory_create(state->chain->engine, &desc, state->scratch, &state->scratchpad);

@@ -1,6 +1,7 @@
-// The few oneDNN calls that changed between its major versions, under one roof: memory descriptors
-// and the creation of primitive descriptors. Everything else of the engine is written once on top
-// of this.
+// oneDNN's versions 2 and 3 under one roof: memory descriptors, the creation of primitive
+// descriptors and fused activations are what changed between them. compat_v2.c and compat_v3.c hold
+// what differs, compat.c what reads the same in both; meson takes the file of the version it finds.
+// Everything else of the engine is written once on top of this.
 #ifndef SR_KERNELS_ONEDNN_COMPAT_H
 #define SR_KERNELS_ONEDNN_COMPAT_H
 
@@ -8,10 +9,18 @@
 
 #include "kernels/chain.h"
 
-// A memory descriptor: shape and layout of a tensor. Plain data in version 2, an owned handle in 3.
+// A memory descriptor: element type, shape and layout of a tensor. Plain data in version 2, an
+// owned handle in 3; zero-initialised it is empty and may be cleared.
 typedef struct sr_dnnl_desc {
     dnnl_memory_desc_t md;
 } sr_dnnl_desc;
+
+// A descriptor as oneDNN's functions take it.
+#if DNNL_VERSION_MAJOR == 2
+typedef const dnnl_memory_desc_t *sr_dnnl_md;
+#else
+typedef const_dnnl_memory_desc_t sr_dnnl_md;
+#endif
 
 typedef enum sr_dnnl_direction {
     SR_DNNL_FORWARD,
@@ -30,18 +39,21 @@ typedef struct sr_dnnl_layer {
     const_dnnl_primitive_desc_t hint; // the forward descriptor; NULL for forward
 } sr_dnnl_layer;
 
-// SR_OK, or SR_ERROR_LIBRARY with oneDNN's status and `what` in the message.
+// SR_OK; or with oneDNN's word and `what` in the message SR_ERROR_MEMORY, SR_ERROR_UNSUPPORTED
+// (nothing for this CPU computes it) or SR_ERROR_LIBRARY.
 sr_status sr_dnnl_check(dnnl_status_t status, const char *what);
 
-// float32 of rank `rank`; layout "any" lets the primitive choose, otherwise dense and row-major.
-sr_status sr_dnnl_desc_make(size_t rank, const size_t *dims, bool any, sr_dnnl_desc *out);
-sr_status sr_dnnl_desc_clone(const sr_dnnl_desc *from, sr_dnnl_desc *out);
+// Layout "any" lets the primitive choose, otherwise dense and row-major.
+sr_status sr_dnnl_desc_make(dnnl_data_type_t type, size_t rank, const size_t *dims, bool any,
+                            sr_dnnl_desc *out);
+sr_dnnl_md sr_dnnl_desc_md(const sr_dnnl_desc *desc);
+sr_status sr_dnnl_desc_copy(sr_dnnl_md from, sr_dnnl_desc *out);
 // What a primitive wants or gives: dnnl_query_src_md, dnnl_query_diff_weights_md, ...
 sr_status sr_dnnl_desc_query(const_dnnl_primitive_desc_t primitive, dnnl_query_t what,
                              sr_dnnl_desc *out);
 void sr_dnnl_desc_clear(sr_dnnl_desc *desc);
-bool sr_dnnl_desc_equal(const sr_dnnl_desc *a, const sr_dnnl_desc *b);
-size_t sr_dnnl_desc_size(const sr_dnnl_desc *desc); // bytes
+bool sr_dnnl_desc_equal(const sr_dnnl_desc *a, const sr_dnnl_desc *b); // type, shape and layout
+size_t sr_dnnl_desc_size(const sr_dnnl_desc *desc);                    // bytes
 
 sr_status sr_dnnl_layer_create(dnnl_engine_t engine, const sr_dnnl_layer *layer,
                                dnnl_primitive_desc_t *out);
@@ -55,5 +67,14 @@ sr_status sr_dnnl_append_activation(dnnl_post_ops_t operations, sr_activation ac
 
 sr_status sr_dnnl_memory_create(dnnl_engine_t engine, const sr_dnnl_desc *desc, void *buffer,
                                 dnnl_memory_t *out);
+
+// For compat_v2.c and compat_v3.c only: the calls that differ, as the functions above need them.
+dnnl_status_t sr_dnnl_desc_init(sr_dnnl_desc *out, int rank, const dnnl_dims_t dims,
+                                dnnl_data_type_t type, dnnl_format_tag_t layout);
+dnnl_status_t sr_dnnl_convolution_init(dnnl_engine_t engine, const sr_dnnl_layer *layer,
+                                       dnnl_primitive_desc_t *out);
+dnnl_status_t sr_dnnl_dense_init(dnnl_engine_t engine, const sr_dnnl_layer *layer,
+                                 dnnl_primitive_desc_t *out);
+dnnl_status_t sr_dnnl_eltwise_init(dnnl_post_ops_t operations, dnnl_alg_kind_t kind, float alpha);
 
 #endif
