@@ -71,5 +71,9 @@ sr_status sr_precision_parse(const char *name, sr_precision *out) {
 }
 
 bool sr_precision_available(sr_engine engine, sr_precision precision) {
-    return precision == SR_FP32 || engine == SR_ENGINE_NATIVE || engine == SR_ENGINE_AUTO;
+    if (precision == SR_FP32 || engine == SR_ENGINE_NATIVE || engine == SR_ENGINE_AUTO)
+        return true;
+    // oneDNN has no bfloat16 convolution for CPUs below AVX-512
+    return engine == SR_ENGINE_ONEDNN && precision == SR_BF16 &&
+           sr_cpu_get()->best >= SR_ISA_AVX512;
 }

@@ -1,5 +1,5 @@
 // Noise-free and Langevin trajectories against PyTorch, every state of every dynamics_* file:
-// through the public sampler on every engine with the file's noise, and in double.
+// through the public sampler in every engine and precision with the file's noise, and in double.
 #include "../energy/oracle.h"
 #include "reference.h"
 
@@ -14,7 +14,8 @@ static sr_dynamics settings(const sr_tensors *tensors, double noise) {
 
 // Every state, one step at a time, and the last one also from a run of all steps at once.
 static void check_run(const sr_tensors *tensors, const char *what, sr_team *team,
-                      sr_dynamics dynamics, size_t count, size_t n, const char *expected_name) {
+                      sr_dynamics dynamics, size_t count, size_t n, const char *expected_name,
+                      double bound) {
     const size_t steps = dynamics.steps;
     float *x0 = oracle_f32(tensors, "x0"), *noise = oracle_f32(tensors, "noise");
     float *x = sr_alloc(count, sizeof *x);
@@ -30,7 +31,7 @@ static void check_run(const sr_tensors *tensors, const char *what, sr_team *team
         snprintf(label, sizeof label, "%s, %s after %zu steps", what, expected_name, k + 1);
         assert_int_equal(sr_dynamics_run_given(team, &dynamics, noise + k * count, n, x, NULL),
                          SR_OK);
-        check_near_f32(label, count, x, expected + (k + 1) * count, 1e-4);
+        check_near_f32(label, count, x, expected + (k + 1) * count, bound);
     }
     dynamics.steps = steps;
     assert_int_equal(sr_dynamics_run_given(team, &dynamics, noise, n, x0, NULL), SR_OK);
@@ -39,33 +40,35 @@ static void check_run(const sr_tensors *tensors, const char *what, sr_team *team
 }
 
 static void check_engine(const sr_tensors *tensors, const char *name, const sr_net *net,
-                         const float *theta, sr_engine engine, size_t tile) {
+                         const float *theta, const oracle_engine *by, size_t tile) {
     const size_t n = oracle_array(tensors, "x0")->shape[0];
     char what[128];
-    snprintf(what, sizeof what, "%s, %s, tile %zu", name, sr_engine_name(engine), tile);
+    snprintf(what, sizeof what, "%s, %s in %s, tile %zu", name, sr_engine_name(by->engine),
+             sr_precision_name(by->precision), tile);
     sr_energy *energy;
     sr_team *team;
-    assert_int_equal(sr_energy_network(net, engine, SR_FP32, tile, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(net, by->engine, by->precision, tile, &energy), SR_OK);
     sr_energy_set_parameters(energy, theta);
     assert_int_equal(sr_team_create(energy, 2, &team), SR_OK);
-    check_run(tensors, what, team, settings(tensors, 0), n * net->inputs, n, "expect.noise_free");
+    check_run(tensors, what, team, settings(tensors, 0), n * net->inputs, n, "expect.noise_free",
+              by->bound);
     check_run(tensors, what, team, settings(tensors, oracle_number(tensors, "sigma")),
-              n * net->inputs, n, "expect.langevin");
+              n * net->inputs, n, "expect.langevin", by->bound);
     sr_team_destroy(team);
     sr_energy_destroy(energy);
 }
 
 static void check_file(const sr_tensors *tensors, const char *name) {
-    const sr_engine engines[] = {SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN};
     sr_net net;
     float *theta = oracle_net(tensors, &net);
     const size_t n = oracle_array(tensors, "x0")->shape[0];
-    for (size_t i = 0; i < 2; i++) {
-        if (!sr_engine_available(engines[i]))
+    for (size_t i = 0; i < ORACLE_ENGINES; i++) {
+        const oracle_engine *by = &oracle_engines[i];
+        if (!oracle_engine_available(by))
             continue;
-        check_engine(tensors, name, &net, theta, engines[i], 0);
-        check_engine(tensors, name, &net, theta, engines[i], n > 4 ? n / 3 : 1);
-        scalar_files += i == 0;
+        check_engine(tensors, name, &net, theta, by, 0);
+        check_engine(tensors, name, &net, theta, by, n > 4 ? n / 3 : 1);
+        scalar_files += by->engine == SR_ENGINE_SCALAR;
     }
     sr_free(theta);
 }

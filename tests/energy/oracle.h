@@ -14,6 +14,29 @@
 
 #include <shortrun/energy.h>
 
+// Who is compared with PyTorch, and how close it must come, relative to the largest entry. Whatever
+// is in this build and runs on this CPU is tested by every test that walks through the table.
+// Where bfloat16 moves z across the kink of relu or leaky_relu, the slope is another one: such
+// gradients are right only in the mean, to `kinked` of their root mean square (random networks of
+// these sizes were off by up to 0.3; a wrong gradient is by about 1). 0: as all others.
+typedef struct oracle_engine {
+    sr_engine engine;
+    sr_precision precision;
+    double bound, kinked;
+} oracle_engine;
+
+static const oracle_engine oracle_engines[] = {
+    {SR_ENGINE_SCALAR, SR_FP32, 1e-4, 0}, // first: it is there everywhere
+    {SR_ENGINE_NATIVE, SR_FP32, 1e-4, 0},
+    {SR_ENGINE_ONEDNN, SR_FP32, 1e-4, 0},
+    {SR_ENGINE_ONEDNN, SR_BF16, 3e-2, 0.5},
+};
+enum { ORACLE_ENGINES = sizeof oracle_engines / sizeof *oracle_engines };
+
+static inline bool oracle_engine_available(const oracle_engine *e) {
+    return sr_engine_available(e->engine) && sr_precision_available(e->engine, e->precision);
+}
+
 static inline const char *oracle_folder(void) {
     const char *folder = getenv("SHORTRUN_ORACLE_DIR");
     return folder && *folder ? folder : SR_ORACLE_DIR;
@@ -111,6 +134,22 @@ static inline void check_near_f32(const char *what, size_t n, const float *a,
     double *wide = widened(n, a);
     check_near(what, n, wide, expected, bound);
     sr_free(wide);
+}
+
+// Fails unless the gradient a, through net, agrees with `expected` as an oracle_engine demands.
+static inline void check_gradient(const char *what, const sr_net *net, size_t n, const double *a,
+                                  const double *expected, double bound, double kinked) {
+    if (kinked <= 0 || sr_activation_has_curvature(net->layers[0].activation)) {
+        check_near(what, n, a, expected, bound);
+        return;
+    }
+    double error = 0, square = 1e-30;
+    for (size_t i = 0; i < n; i++) {
+        error += (a[i] - expected[i]) * (a[i] - expected[i]);
+        square += expected[i] * expected[i];
+    }
+    if (!(sqrt(error / square) <= kinked)) // NaN fails too
+        fail_msg("%s: off by %.3g in the mean, %.3g allowed", what, sqrt(error / square), kinked);
 }
 
 #endif

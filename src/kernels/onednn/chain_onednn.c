@@ -6,6 +6,10 @@
 // derivative we can take from the output. Layouts are chosen by oneDNN; where two neighbours
 // disagree, a reorder stands between them. Everything is built for one thread: the threads of
 // shortrun run whole chains side by side.
+//
+// In bf16 the operands of products (layer inputs, weights, dz) are bfloat16; what the products give
+// (z or y, dy, gradients of weights and biases) and all that our own kernels touch stays float32.
+// The same reorders that change layouts round on the way.
 #include "kernels/onednn/compat.h"
 
 #include <omp.h>
@@ -59,6 +63,7 @@ typedef struct layer_tensors {
 typedef struct onednn_chain {
     dnnl_engine_t engine;
     size_t count, batch;
+    dnnl_data_type_t operand; // element type of what is multiplied: dnnl_f32 or dnnl_bf16
     sr_layer *layers;
     layer_tensors *at;
     tensor *tensors;
@@ -230,7 +235,8 @@ static void layer_input(const onednn_chain *chain, size_t l, size_t dims[4], siz
     *rank = flat ? 2 : 4;
 }
 
-static sr_status layer_descs_make(const onednn_chain *chain, size_t l, layer_descs *d) {
+static sr_status layer_descs_make(const onednn_chain *chain, size_t l, sr_dnnl_direction direction,
+                                  layer_descs *d) {
     const sr_layer *layer = &chain->layers[l];
     const sr_conv_shape *s = &layer->shape;
     d->dense = layer_is_dense(layer);
@@ -239,13 +245,18 @@ static sr_status layer_descs_make(const onednn_chain *chain, size_t l, layer_des
     size_t dst[4] = {chain->batch, s->out_channels, s->out_height, s->out_width};
     size_t weights[4] = {s->out_channels, src[1], d->dense ? src[2] : s->kernel_height,
                          d->dense ? src[3] : s->kernel_width};
-    sr_status status = sr_dnnl_desc_make(dnnl_f32, rank, src, true, &d->src);
+    // each direction multiplies two of the three and gives the third, which is float32
+    dnnl_data_type_t operand = chain->operand;
+    sr_status status = sr_dnnl_desc_make(direction == SR_DNNL_BACKWARD_DATA ? dnnl_f32 : operand,
+                                         rank, src, true, &d->src);
     if (!status)
-        status = sr_dnnl_desc_make(dnnl_f32, rank, weights, true, &d->weights);
+        status = sr_dnnl_desc_make(direction == SR_DNNL_BACKWARD_WEIGHTS ? dnnl_f32 : operand, rank,
+                                   weights, true, &d->weights);
     if (!status)
         status = sr_dnnl_desc_make(dnnl_f32, 1, &s->out_channels, false, &d->bias);
     if (!status)
-        status = sr_dnnl_desc_make(dnnl_f32, d->dense ? 2 : 4, dst, true, &d->dst);
+        status = sr_dnnl_desc_make(direction == SR_DNNL_FORWARD ? dnnl_f32 : operand,
+                                   d->dense ? 2 : 4, dst, true, &d->dst);
     return status;
 }
 
@@ -264,7 +275,7 @@ static sr_status layer_primitive(const onednn_chain *chain, size_t l, sr_dnnl_di
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_post_ops_t fused = NULL;
     *out = NULL;
-    sr_status status = layer_descs_make(chain, l, &d);
+    sr_status status = layer_descs_make(chain, l, direction, &d);
     if (!status)
         status = sr_dnnl_check(dnnl_primitive_attr_create(&attributes), "attributes");
     if (!status)
@@ -389,6 +400,8 @@ static sr_status build_backward_data(onednn_chain *chain, size_t l, int like,
         argument(o, DNNL_ARG_DIFF_DST, dz);
         argument(o, DNNL_ARG_WEIGHTS, packed);
         argument(o, DNNL_ARG_DIFF_SRC, raw);
+        if (l > 0) // rounded once, for backward-weights too; the first layer's may not have run
+            at->dz = dz;
         status = raw == *result ? SR_OK : reorder_add(chain, &chain->backward_data, raw, *result);
     }
     dnnl_primitive_desc_destroy(desc);
@@ -619,31 +632,41 @@ static void chain_destroy(void *self) {
     sr_free(chain);
 }
 
-static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch,
-                              sr_precision precision, void **out) {
-    *out = NULL;
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1); // oneDNN plans for as many threads as it sees now
-    onednn_chain *chain = sr_alloc(1, sizeof *chain);
-    dnnl_primitive_desc_t *forward = sr_alloc(count, sizeof *forward);
-    sr_status status = chain && forward ? SR_OK : SR_ERROR_MEMORY;
-    if (!status) {
-        chain->count = count;
-        chain->batch = batch;
-        chain->layers = sr_alloc(count, sizeof *layers);
-        chain->at = sr_alloc(count, sizeof *chain->at);
-        if (!chain->layers || !chain->at)
-            status = SR_ERROR_MEMORY;
-        else
-            memcpy(chain->layers, layers, count * sizeof *layers);
-    }
-    if (!status)
-        status = sr_dnnl_check(dnnl_engine_create(&chain->engine, dnnl_cpu, 0), "engine");
+// Everything of a chain whose count, batch and operand are set; `forward` as for build.
+static sr_status chain_prepare(onednn_chain *chain, const sr_layer *layers,
+                               dnnl_primitive_desc_t *forward) {
+    chain->layers = sr_alloc(chain->count, sizeof *layers);
+    chain->at = sr_alloc(chain->count, sizeof *chain->at);
+    if (!chain->layers || !chain->at)
+        return SR_ERROR_MEMORY;
+    memcpy(chain->layers, layers, chain->count * sizeof *layers);
+    sr_status status = sr_dnnl_check(dnnl_engine_create(&chain->engine, dnnl_cpu, 0), "engine");
     if (!status)
         status = build(chain, forward);
     if (!status) {
         chain->shared = sr_alloc(chain->shared_bytes, 1);
         status = chain->shared ? state_create(chain, &chain->pack_state) : SR_ERROR_MEMORY;
+    }
+    return status;
+}
+
+static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch,
+                              sr_precision precision, void **out) {
+    *out = NULL;
+    if (!sr_precision_available(SR_ENGINE_ONEDNN, precision))
+        return sr_fail(SR_ERROR_UNSUPPORTED, "engine 'onednn' does not compute in %s%s",
+                       sr_precision_name(precision),
+                       precision == SR_BF16 ? " without AVX-512" : "");
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1); // oneDNN plans for as many threads as it sees now
+    onednn_chain *chain = sr_alloc(1, sizeof *chain);
+    dnnl_primitive_desc_t *forward = sr_alloc(count, sizeof *forward);
+    sr_status status = SR_ERROR_MEMORY;
+    if (chain && forward) {
+        chain->count = count;
+        chain->batch = batch;
+        chain->operand = precision == SR_BF16 ? dnnl_bf16 : dnnl_f32;
+        status = chain_prepare(chain, layers, forward);
     }
     for (size_t l = 0; forward && l < count; l++)
         dnnl_primitive_desc_destroy(forward[l]);
