@@ -115,6 +115,13 @@ SR_API sr_energy_workspace *sr_team_workspace(sr_team *team, unsigned thread);
 // Sum over threads of the seconds per phase: seconds (SR_PHASE_COUNT); then resets them if asked.
 SR_API void sr_team_seconds(sr_team *team, bool reset, double *seconds);
 
+// The clock of layers (sr_workspace_time_layers) in all threads' workspaces; nothing happens where
+// the energy is not a network.
+SR_API void sr_team_time_layers(sr_team *team, bool on);
+// Sum over threads: seconds (layer_count, SR_DIRECTION_COUNT), zeros while the clock is off; then
+// starts anew from zero if asked. Where the energy is not a network, nothing is written.
+SR_API void sr_team_layer_seconds(sr_team *team, bool reset, double *seconds);
+
 // Any n: e (n), dx (n, dim) or NULL.
 SR_API void sr_team_evaluate(sr_team *team, size_t n, const float *x, float *e, float *dx);
 // Any n: dtheta (parameters) = sum_i weight_i dE(x_i)/dtheta; e (n) or NULL; weight NULL: all ones.

@@ -189,6 +189,15 @@ SR_API sr_status sr_precision_parse(const char *name, sr_precision *out);
 // Whether the engine computes in this precision; bf16x3 counts where it runs as fp32.
 SR_API bool sr_precision_available(sr_engine engine, sr_precision precision);
 
+// The three passes of a layer.
+typedef enum sr_direction {
+    SR_FORWARD,
+    SR_BACKWARD_DATA,
+    SR_BACKWARD_WEIGHTS,
+    SR_DIRECTION_COUNT
+} sr_direction;
+SR_API const char *sr_direction_name(sr_direction direction); // "forward", "backward_data", ...
+
 // One layer of a network: convolution or dense (a dense layer sees its input flattened in C, H, W
 // order), bias, then the activation (SR_IDENTITY for none). What an engine prepares and runs.
 typedef struct sr_layer {

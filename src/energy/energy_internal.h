@@ -19,6 +19,11 @@ struct sr_energy_workspace {
     double own[SR_PHASE_COUNT];
 };
 
+// The workspace of a network's plan; only where sr_energy_plan is not NULL.
+static inline sr_workspace *sr_energy_network_workspace(sr_energy_workspace *workspace) {
+    return workspace->scratch;
+}
+
 // Rows that a closed form or a user's function sees at a time: enough to drown the cost of a call,
 // few enough that a few hundred chains still split over threads.
 #define SR_ENERGY_FUNCTION_TILE 64

@@ -78,6 +78,29 @@ void sr_team_seconds(sr_team *team, bool reset, double *seconds) {
     }
 }
 
+void sr_team_time_layers(sr_team *team, bool on) {
+    if (!sr_energy_plan(team->energy))
+        return;
+    for (unsigned t = 0; t < team->threads; t++)
+        sr_workspace_time_layers(sr_energy_network_workspace(team->workspaces[t]), on);
+}
+
+void sr_team_layer_seconds(sr_team *team, bool reset, double *seconds) {
+    const sr_plan *plan = sr_energy_plan(team->energy);
+    if (!plan)
+        return;
+    const size_t count = sr_plan_net(plan)->layer_count * SR_DIRECTION_COUNT;
+    memset(seconds, 0, count * sizeof *seconds);
+    for (unsigned t = 0; t < team->threads; t++) {
+        sr_workspace *workspace = sr_energy_network_workspace(team->workspaces[t]);
+        const double *own = sr_workspace_layer_seconds(workspace);
+        for (size_t i = 0; own && i < count; i++)
+            seconds[i] += own[i];
+        if (own && reset)
+            sr_workspace_time_layers(workspace, true);
+    }
+}
+
 void sr_team_evaluate(sr_team *team, size_t n, const float *x, float *e, float *dx) {
     const sr_energy *energy = team->energy;
     const size_t tile = energy->tile, dim = energy->dim, tiles = n / tile + (n % tile != 0);

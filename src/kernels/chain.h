@@ -33,6 +33,10 @@ typedef struct sr_chain_ops {
     // Samples whose weight gradient is one sum, to be added to others in order, whatever the batch
     // that sampling likes best; the chain must have room for them. NULL: a whole batch.
     size_t (*gradient_rows)(const sr_layer *layers, size_t count);
+    // From now on the state adds the seconds that it spends to seconds[layer * SR_DIRECTION_COUNT +
+    // direction]; activations and changes of layout count to the layer that they belong to. NULL:
+    // it does not, as at the start, and never asks the clock.
+    void (*time_layers)(void *state, double *seconds);
 } sr_chain_ops;
 
 // NULL when the engine is not in this build. `engine` is resolved (not auto).
@@ -44,6 +48,24 @@ extern const sr_chain_ops sr_chain_native;
 extern const sr_chain_ops sr_chain_onednn;
 const char *sr_onednn_version(void);
 #endif
+
+// The clock of time_layers: a pass starts a lap, and every piece of work ends it by adding its time
+// to its slot (layer * SR_DIRECTION_COUNT + direction). seconds NULL: off.
+static inline double sr_lap_start(const double *seconds) {
+    return seconds ? sr_seconds() : 0;
+}
+
+static inline void sr_lap_end(double *seconds, size_t slot, double *since) {
+    if (!seconds)
+        return;
+    const double now = sr_seconds();
+    seconds[slot] += now - *since;
+    *since = now;
+}
+
+static inline size_t sr_lap_slot(size_t layer, sr_direction direction) {
+    return layer * SR_DIRECTION_COUNT + (size_t)direction;
+}
 
 static inline size_t sr_layer_inputs(const sr_layer *layer) {
     return layer->shape.in_channels * layer->shape.in_height * layer->shape.in_width;

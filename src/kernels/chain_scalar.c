@@ -22,6 +22,7 @@ typedef struct scalar_tensors {
 typedef struct scalar_state {
     size_t count;
     scalar_tensors *layers; // (count)
+    double *seconds;        // (count, SR_DIRECTION_COUNT), the caller's; NULL: not timed
 } scalar_state;
 
 static void chain_destroy(void *self) {
@@ -105,10 +106,16 @@ fail:
     return SR_ERROR_MEMORY;
 }
 
+static void state_time_layers(void *self, double *seconds) {
+    scalar_state *state = self;
+    state->seconds = seconds;
+}
+
 static void chain_forward(const void *self, void *state_, size_t n, const float *x, float *out) {
     const scalar_chain *chain = self;
     scalar_state *state = state_;
     const sr_kernels *kernels = sr_kernels_get();
+    double since = sr_lap_start(state->seconds);
     for (size_t l = 0; l < chain->count; l++) {
         const sr_layer *layer = &chain->layers[l];
         scalar_tensors *t = &state->layers[l];
@@ -120,6 +127,7 @@ static void chain_forward(const void *self, void *state_, size_t n, const float 
             kernels->activation(layer->activation, outputs, t->z, t->z, t->derivative);
         if (l + 1 == chain->count)
             memcpy(out, t->z, outputs * sizeof *out);
+        sr_lap_end(state->seconds, sr_lap_slot(l, SR_FORWARD), &since);
     }
 }
 
@@ -129,6 +137,7 @@ static void chain_backward_data(const void *self, void *state_, size_t n, const 
     scalar_state *state = state_;
     const sr_kernels *kernels = sr_kernels_get();
     const float *dy = seed; // gradient at the output of layer l
+    double since = sr_lap_start(state->seconds);
     for (size_t l = chain->count; l-- > 0;) {
         const sr_layer *layer = &chain->layers[l];
         scalar_tensors *t = &state->layers[l];
@@ -141,16 +150,19 @@ static void chain_backward_data(const void *self, void *state_, size_t n, const 
             sr_conv_backward_data_scalar(&layer->shape, n, t->dz, chain->theta + layer->weight,
                                          l > 0 ? t->dx : dx);
         dy = t->dx;
+        sr_lap_end(state->seconds, sr_lap_slot(l, SR_BACKWARD_DATA), &since);
     }
 }
 
 static void chain_backward_weights(const void *self, void *state_, size_t n, float *dtheta) {
     const scalar_chain *chain = self;
     scalar_state *state = state_;
+    double since = sr_lap_start(state->seconds);
     for (size_t l = 0; l < chain->count; l++) {
         const sr_layer *layer = &chain->layers[l];
         sr_conv_backward_weights_scalar(&layer->shape, n, state->layers[l].x, state->layers[l].dz,
                                         dtheta + layer->weight, dtheta + layer->bias);
+        sr_lap_end(state->seconds, sr_lap_slot(l, SR_BACKWARD_WEIGHTS), &since);
     }
 }
 
@@ -163,4 +175,5 @@ const sr_chain_ops sr_chain_scalar = {
     .forward = chain_forward,
     .backward_data = chain_backward_data,
     .backward_weights = chain_backward_weights,
+    .time_layers = state_time_layers,
 };

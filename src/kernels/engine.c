@@ -54,6 +54,11 @@ const char *sr_engine_version(sr_engine engine) {
     return "";
 }
 
+const char *sr_direction_name(sr_direction direction) {
+    static const char *const names[] = {"forward", "backward_data", "backward_weights"};
+    return names[direction];
+}
+
 static const char *const precision_names[] = {"fp32", "bf16", "bf16x3"};
 
 const char *sr_precision_name(sr_precision precision) {

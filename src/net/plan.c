@@ -5,6 +5,7 @@
 #include "kernels/chain.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct sr_plan {
     sr_net net;
@@ -21,6 +22,8 @@ struct sr_workspace {
     void *state;
     float *out, *seed; // (tile, outputs)
     double seconds[SR_PHASE_COUNT];
+    bool timed; // layers
+    double layer_seconds[SR_MAX_LAYERS * SR_DIRECTION_COUNT];
 };
 
 const char *sr_phase_name(sr_phase phase) {
@@ -125,6 +128,16 @@ void sr_workspace_destroy(sr_workspace *workspace) {
 
 double *sr_workspace_seconds(sr_workspace *workspace) {
     return workspace->seconds;
+}
+
+void sr_workspace_time_layers(sr_workspace *workspace, bool on) {
+    workspace->timed = on;
+    memset(workspace->layer_seconds, 0, sizeof workspace->layer_seconds);
+    workspace->plan->ops->time_layers(workspace->state, on ? workspace->layer_seconds : NULL);
+}
+
+const double *sr_workspace_layer_seconds(const sr_workspace *workspace) {
+    return workspace->timed ? workspace->layer_seconds : NULL;
 }
 
 // Adds the time since *since to a phase and starts the next.

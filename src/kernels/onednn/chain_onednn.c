@@ -43,6 +43,7 @@ typedef struct operation {
     int argument_count;
     int ids[MAX_ARGUMENTS];     // DNNL_ARG_*
     int tensors[MAX_ARGUMENTS]; // indices into the chain's tensors
+    size_t slot;                // of the layers' clock
 } operation;
 
 typedef struct program {
@@ -82,6 +83,8 @@ typedef struct onednn_state {
     char *arena, *scratch;
     dnnl_memory_t *memory; // (tensor_count)
     dnnl_memory_t scratchpad;
+    double *seconds; // (count, SR_DIRECTION_COUNT), the caller's; NULL: layers are not timed
+    double since;
 } onednn_state;
 
 // ---- building -----------------------------------------------------------------------------------
@@ -465,6 +468,12 @@ static sr_status build_backward_weights(onednn_chain *chain, size_t l,
     return status;
 }
 
+// The operations of a program from number `first` on belong to layer l.
+static void label(program *p, size_t first, size_t l, sr_direction direction) {
+    for (size_t i = first; i < p->count; i++)
+        p->operations[i].slot = sr_lap_slot(l, direction);
+}
+
 // All programs; forward[l] receives the forward descriptors, which the backward ones take as hints.
 static sr_status build(onednn_chain *chain, dnnl_primitive_desc_t *forward) {
     size_t dims[4], rank;
@@ -472,11 +481,13 @@ static sr_status build(onednn_chain *chain, dnnl_primitive_desc_t *forward) {
     chain->input = tensor_add_plain(chain, rank, dims, false);
     int x = chain->input;
     for (size_t l = 0; l < chain->count; l++) {
+        const size_t first = chain->forward.count;
         sr_status status = layer_primitive(chain, l, SR_DNNL_FORWARD, NULL, &forward[l]);
         if (!status)
             status = build_forward(chain, l, x, forward[l]);
         if (status)
             return status;
+        label(&chain->forward, first, l, SR_FORWARD);
         x = chain->at[l].y;
     }
     const sr_conv_shape *last = &chain->layers[chain->count - 1].shape;
@@ -488,9 +499,12 @@ static sr_status build(onednn_chain *chain, dnnl_primitive_desc_t *forward) {
     if (chain->output == NO_TENSOR || chain->seed == NO_TENSOR || dy == NO_TENSOR)
         return SR_ERROR_MEMORY;
     sr_status status = reorder_add(chain, &chain->forward, y, chain->output);
+    label(&chain->forward, chain->forward.count - 1, chain->count - 1, SR_FORWARD);
     if (!status)
         status = reorder_add(chain, &chain->backward_data, chain->seed, dy);
+    label(&chain->backward_data, 0, chain->count - 1, SR_BACKWARD_DATA);
     for (size_t l = chain->count; !status && l-- > 0;) {
+        const size_t first = chain->backward_data.count;
         chain->at[l].dy = dy;
         status = build_activation_backward(chain, l);
         size_t before = chain->backward_data.count;
@@ -500,10 +514,14 @@ static sr_status build(onednn_chain *chain, dnnl_primitive_desc_t *forward) {
             status = build_backward_data(chain, l, l > 0 ? chain->at[l - 1].y : chain->input,
                                          forward[l], &dy);
         chain->dx_operations = chain->backward_data.count - before;
+        label(&chain->backward_data, first, l, SR_BACKWARD_DATA);
     }
     chain->dx = dy;
-    for (size_t l = 0; !status && l < chain->count; l++)
+    for (size_t l = 0; !status && l < chain->count; l++) {
+        const size_t first = chain->backward_weights.count;
         status = build_backward_weights(chain, l, forward[l]);
+        label(&chain->backward_weights, first, l, SR_BACKWARD_WEIGHTS);
+    }
     return status;
 }
 
@@ -545,8 +563,10 @@ static void operation_run(const operation *o, onednn_state *state) {
 static void program_run(const program *p, size_t count, onednn_state *state) {
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         operation_run(&p->operations[i], state);
+        sr_lap_end(state->seconds, p->operations[i].slot, &state->since);
+    }
     omp_set_num_threads(threads);
 }
 
@@ -698,8 +718,20 @@ static void copy_rows(float *to, const float *from, size_t n, size_t batch, size
     memset(to + n * row, 0, (batch - n) * row * sizeof(float));
 }
 
+static void state_time_layers(void *self, double *seconds) {
+    onednn_state *state = self;
+    state->seconds = seconds;
+}
+
+// Copies at the ends of a pass count to the operation that follows them.
+static void lap_start(void *self) {
+    onednn_state *state = self;
+    state->since = sr_lap_start(state->seconds);
+}
+
 static void chain_forward(const void *self, void *state, size_t n, const float *x, float *out) {
     const onednn_chain *chain = self;
+    lap_start(state);
     copy_rows(state_data(state, chain->input), x, n, chain->batch,
               sr_layer_inputs(&chain->layers[0]));
     program_run(&chain->forward, chain->forward.count, state);
@@ -710,6 +742,7 @@ static void chain_forward(const void *self, void *state, size_t n, const float *
 static void chain_backward_data(const void *self, void *state, size_t n, const float *seed,
                                 float *dx) {
     const onednn_chain *chain = self;
+    lap_start(state);
     copy_rows(state_data(state, chain->seed), seed, n, chain->batch,
               sr_layer_outputs(&chain->layers[chain->count - 1]));
     program_run(&chain->backward_data, chain->backward_data.count - (dx ? 0 : chain->dx_operations),
@@ -722,6 +755,7 @@ static void chain_backward_data(const void *self, void *state, size_t n, const f
 static void chain_backward_weights(const void *self, void *state, size_t n, float *dtheta) {
     const onednn_chain *chain = self;
     (void)n; // rows beyond n carry zero gradients
+    lap_start(state);
     program_run(&chain->backward_weights, chain->backward_weights.count, state);
     for (size_t l = 0; l < chain->count; l++) {
         const sr_layer *layer = &chain->layers[l];
@@ -748,4 +782,5 @@ const sr_chain_ops sr_chain_onednn = {
     .forward = chain_forward,
     .backward_data = chain_backward_data,
     .backward_weights = chain_backward_weights,
+    .time_layers = state_time_layers,
 };
