@@ -211,6 +211,16 @@ typedef struct sr_layer {
 // Floating-point peak of the machine from registers, GFLOP/s (a multiply-add is 2), measured once
 // per process and thread count with the widest FMA that the active ISA has. Takes about 0.2 s.
 SR_API double sr_peak_gflops(unsigned threads);
+// The same for products of bfloat16 that are summed in fp32: tdpbf16ps on AMX tiles, else vdpbf16ps
+// (AVX512_BF16); where the active ISA has neither, bf16 is multiplied in fp32 and has its peak.
+SR_API double sr_peak_bf16_gflops(unsigned threads);
+// The peak for a network's precision, in the FLOP that the network counts: bf16x3 does three
+// products for one of fp32, so on AMX a third of bf16's; elsewhere it is fp32.
+SR_API double sr_peak_for(sr_precision precision, unsigned threads);
+// Bandwidth of the second-level caches, GB/s (1e9 bytes): vector loads by every thread over half
+// an L2 (of 512 KiB where its size is unknown). Measured and remembered like the peaks; 0 where
+// memory is short.
+SR_API double sr_peak_l2_gbs(unsigned threads);
 
 #ifdef __cplusplus
 }

@@ -9,10 +9,23 @@ void sr_kernels_fill_scalar(sr_kernels *table);
 void sr_kernels_fill_avx2(sr_kernels *table);
 void sr_kernels_fill_avx512(sr_kernels *table);
 
-// Runs `rounds` rounds of independent multiply-adds on registers alone and returns their number of
-// floating-point operations; *sink takes a result, so that no compiler drops the work.
-double sr_peak_run_scalar(size_t rounds, float *sink);
-double sr_peak_run_avx2(size_t rounds, float *sink);
-double sr_peak_run_avx512(size_t rounds, float *sink);
+// One thread's part in the measurement of a peak.
+typedef struct sr_peak_task {
+    size_t rounds;
+    const float *memory; // (floats), for sr_peak_read
+    size_t floats;
+    float sink; // takes a result, so that no compiler drops the work
+} sr_peak_task;
+
+// Independent multiply-adds on registers alone; returns their number of floating-point operations.
+double sr_peak_multiply_scalar(sr_peak_task *task);
+double sr_peak_multiply_avx2(sr_peak_task *task);
+double sr_peak_multiply_avx512(sr_peak_task *task);
+double sr_peak_multiply_bf16(sr_peak_task *task); // AVX512_BF16
+double sr_peak_multiply_amx(sr_peak_task *task);  // tiles of bfloat16
+// Vector loads of the task's memory; returns the number of bytes.
+double sr_peak_read_scalar(sr_peak_task *task);
+double sr_peak_read_avx2(sr_peak_task *task);
+double sr_peak_read_avx512(sr_peak_task *task);
 
 #endif

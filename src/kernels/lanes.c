@@ -19,7 +19,7 @@ static void climb(sr_lanes_kernels *table, sr_isa isa, sr_isa vectors) {
     if (vectors >= SR_ISA_AVX512_BF16 && sr_cpu_get()->avx512_bf16)
         sr_lanes_fill_avx512_bf16(table);
 #endif
-#ifdef SR_WITH_AMX
+#if defined(SR_WITH_AMX) || defined(SR_AMX_EMULATION)
     if (isa >= SR_ISA_AMX && sr_cpu_get()->amx_bf16)
         sr_lanes_fill_amx(table);
 #endif

@@ -13,6 +13,12 @@ static inline vf vf_set(float a) {
     return (vf){a, a, a, a};
 }
 
+static inline vf vf_load(const float *p) {
+    vf a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+
 static inline vf vf_add(vf a, vf b) {
     return a + b;
 }

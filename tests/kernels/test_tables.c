@@ -89,12 +89,30 @@ static void peak_is_measured_and_remembered(void **state) {
     assert_true(sr_peak_gflops(0) == sr_peak_gflops(sr_cpu_get()->threads));
 }
 
+// No speeds are asserted, but what must hold between the peaks whatever the machine does.
+static void peaks_of_the_precisions(void **state) {
+    const double fp32 = sr_peak_gflops(1), bf16 = sr_peak_bf16_gflops(1);
+    const sr_cpu *cpu = sr_cpu_get();
+    const bool tiles = cpu->active == SR_ISA_AMX && cpu->amx_bf16;
+    assert_true(bf16 > 0.05 && bf16 < 1e6);
+    if (cpu->active < SR_ISA_AVX512 || !(cpu->avx512_bf16 || cpu->amx_bf16))
+        assert_true(bf16 == fp32);
+    assert_true(sr_peak_for(SR_FP32, 1) == fp32);
+    assert_true(sr_peak_for(SR_BF16, 1) == bf16);
+    if (!tiles)
+        assert_true(sr_peak_for(SR_BF16X3, 1) == fp32);
+    const double l2 = sr_peak_l2_gbs(1);
+    assert_true(l2 > 0.05 && l2 < 1e5);
+    assert_true(sr_peak_l2_gbs(1) == l2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_ladder_stops_at_the_cpu),
         cmocka_unit_test(shapes_of_the_convnet),
         cmocka_unit_test(convolution_by_hand),
         cmocka_unit_test(peak_is_measured_and_remembered),
+        cmocka_unit_test(peaks_of_the_precisions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -723,7 +723,7 @@ static void state_time_layers(void *self, double *seconds) {
     state->seconds = seconds;
 }
 
-// Copies at the ends of a pass count to the operation that follows them.
+// The copy at the start of a pass counts to its first operation.
 static void lap_start(void *self) {
     onednn_state *state = self;
     state->since = sr_lap_start(state->seconds);
