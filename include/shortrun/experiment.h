@@ -129,6 +129,72 @@ SR_API sr_status sr_experiment_run(const sr_experiment *experiment, sr_results *
 SR_API sr_status sr_cell_estimate(const sr_cell *cell, const sr_run_options *options,
                                   double *seconds, double *bytes);
 
+// ---- profiles -----------------------------------------------------------------------------------
+
+// What is profiled: the dynamics of one network's energy under one combination of settings.
+typedef struct sr_profile_case {
+    sr_net net;
+    const float *theta; // (net.parameters), the caller's; NULL: sr_net_init's
+    sr_engine engine;
+    sr_precision precision;
+    unsigned threads;    // 0: all
+    size_t batch, steps; // chains, and steps K of a run; both at least 1
+    size_t tile;         // chains a thread takes at a time; 0: chosen from the network alone
+    double noise;        // sigma; 0: noise-free
+    bool training;       // time iterations of training too
+    double seconds;      // about so long is measured at a time; above 0
+} sr_profile_case;
+
+// 64 chains, K = 20, noise-free, all threads, one second; engine auto, fp32.
+SR_API sr_profile_case sr_profile_case_default(const sr_net *net);
+
+// One direction of one layer. Forward and backward-data: for one step of the batch. Backward-
+// weights: for one iteration of training, over its batch of data and as many samples.
+typedef struct sr_profile_pass {
+    double ms;     // time of all threads / threads, of the median run
+    double flop;   // a multiply-add is 2
+    double bytes;  // at least so many move: see sr_profile
+    double gflops; // flop / ms
+    double share;  // of sr_profile.peak_gflops
+} sr_profile_pass;
+
+typedef struct sr_profile_layer {
+    char name[64]; // "conv4x4/2 32->64 @32x32": kernel, stride, channels, size of the input image
+    sr_profile_pass pass[SR_DIRECTION_COUNT]; // backward-weights: zeros without training
+} sr_profile_layer;
+
+// What a profile found. Of several runs of K steps the median counts, whole and in its parts.
+// Milliseconds of phases and layers are the time of all threads / threads, so that they add up to
+// at most the step; the rest is the start of threads and their waiting for each other. Layers are
+// timed in runs of their own, with the clocks of layers on.
+//
+// `bytes` is a lower bound: in each direction every layer's input, output (or their gradients) and
+// the activation's derivative once for every chain, its weights once, at the precision's size (bf16
+// 2 bytes, else 4).
+typedef struct sr_profile {
+    sr_profile_case of; // engine, threads and tile resolved
+    char skipped[256];  // "", or why it cannot be run here; then nothing below is set
+    size_t steps, runs; // steps of a run: fewer than K where that would take too long; runs counted
+    double step_ms, step_ms_least, step_ms_most; // a step of the whole batch
+    double chain_steps_per_s;
+    double flop; // of a step: 4 x multiply-adds x batch
+    double gflops, peak_gflops, share;
+    double fma_gflops, fma_share; // of the fp32 peak, whatever the precision
+    double bytes;                 // of a step
+    double gbs, l2_gbs, l2_share; // GB/s: at least moved, the L2's bandwidth, their ratio
+    double phase_ms[SR_PHASE_COUNT];
+    sr_profile_layer layers[SR_MAX_LAYERS]; // (of.net.layer_count)
+    double iteration_ms;                    // training: K steps, gradient, optimiser
+    double iteration_phase_ms[SR_PHASE_COUNT];
+    double peak_memory_mb; // of the process so far
+} sr_profile;
+
+// Measures. Training runs on uniform noise in place of data with sr_train_options_default (spectral
+// normalisation for images, Adam). The monitor is asked to stop between runs. Errors: values out of
+// range; SR_ERROR_UNSUPPORTED where this build or CPU has not the engine or the precision.
+SR_API sr_status sr_profile_run(const sr_profile_case *of, const sr_monitor *monitor,
+                                sr_profile *out);
+
 #ifdef __cplusplus
 }
 #endif
