@@ -37,6 +37,26 @@ SR_API sr_status sr_table_time(const sr_record *records, size_t count, sr_table_
 SR_API sr_status sr_report_write(const sr_experiment *experiment, sr_results *results,
                                  const sr_monitor *monitor, char *html, size_t size);
 
+// ---- profiles -----------------------------------------------------------------------------------
+
+typedef enum sr_profile_format {
+    SR_PROFILE_TEXT,
+    SR_PROFILE_CSV,  // long form: one line a run, part (step, phase, layer) and direction
+    SR_PROFILE_JSON, // one profile: an object; several: {"machine": ..., "runs": [...]}
+    SR_PROFILE_FORMAT_COUNT
+} sr_profile_format;
+SR_API const char *sr_profile_format_name(sr_profile_format format); // "text", "csv", "json"
+
+// Profiles of one network under one or more combinations of settings; skipped ones are listed with
+// their reason. docs/profiling.md explains every number. The text is appended to `out`.
+SR_API sr_status sr_profile_print(const sr_profile *profiles, size_t count,
+                                  sr_profile_format format, sr_text *out);
+// Writes profile.json, profile.csv and the figures (gnuplot script, data, PNG, SVG) into a folder,
+// which is made: a roofline for each profile, the time of a step by layer and phase, and with
+// training that of an iteration by phase. Without gnuplot: scripts and data, and a warning.
+SR_API sr_status sr_profile_write(const char *folder, const sr_profile *profiles, size_t count,
+                                  const sr_monitor *monitor);
+
 #ifdef __cplusplus
 }
 #endif

@@ -14,6 +14,7 @@ extern const cli_command cli_sample_command;
 extern const cli_command cli_energy_command;
 extern const cli_command cli_evaluate_command;
 extern const cli_command cli_report_command;
+extern const cli_command cli_profile_command;
 extern const cli_command cli_features_command;
 extern const cli_command cli_info_command;
 extern const cli_command cli_completion_command;

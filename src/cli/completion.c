@@ -7,7 +7,7 @@
 static void print_choices(const cli_option *option) {
     if (option->type == CLI_SWITCH)
         printf("COMPREPLY=($(compgen -W 'yes no' -- \"$word\"))");
-    else if (option->type == CLI_CHOICE) {
+    else if (option->choice) {
         printf("COMPREPLY=($(compgen -W '");
         for (int i = 0; i < option->choices; i++)
             printf("%s%s", i ? " " : "", option->choice(i));

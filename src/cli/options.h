@@ -26,11 +26,11 @@ typedef struct cli_option {
     const char *name; // "threads" is given as --threads
     char letter;      // 'o' for -o; 0: none
     cli_type type;
-    const char *value;   // the value's name in the help; NULL for flags and choices
-    size_t offset, size; // of the field in the command's struct of values
-    double low, high;    // of counts and numbers, inclusive; high 0: no upper bound
-    bool open_low;       // numbers: `low` itself is not allowed
-    const char *(*choice)(int value);
+    const char *value;                // the value's name in the help; NULL for flags and choices
+    size_t offset, size;              // of the field in the command's struct of values
+    double low, high;                 // of counts and numbers, inclusive; high 0: no upper bound
+    bool open_low;                    // numbers: `low` itself is not allowed
+    const char *(*choice)(int value); // of a text: the words that completion offers
     int choices;
     cli_words words;
     const char *heading; // starts a group in the help

@@ -202,7 +202,7 @@ static sr_status gap_figure(const sr_sections *sections, size_t index, sr_figure
         sr_layout_panel(&script, &layout, c, panel);
         print_gap_panel(section, figure, c, &axis, legend, &script);
     }
-    sr_layout_end(&script, &layout, entries, legend, false);
+    sr_layout_end(&script, &layout, entries, legend, SR_LEGEND_LINE);
     sr_script_end(&script);
     figure->width = layout.width;
     snprintf(
@@ -309,7 +309,7 @@ static sr_status trace_figure(const sr_sections *sections, size_t index, sr_figu
         sr_layout_panel(&script, &layout, c, panel);
         print_trace_panel(section, figure, c, legend, &block, &data, &script);
     }
-    sr_layout_end(&script, &layout, entries, legend, false);
+    sr_layout_end(&script, &layout, entries, legend, SR_LEGEND_LINE);
     sr_script_end(&script);
     figure->width = layout.width;
     snprintf(figure->caption, sizeof figure->caption,

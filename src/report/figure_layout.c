@@ -37,6 +37,11 @@ sr_layout sr_layout_make(size_t panels, size_t entries, const sr_legend_entry *l
     return layout;
 }
 
+void sr_layout_area(const sr_layout *layout, double *width, double *height) {
+    *width = (double)layout->panel_width - LEFT - RIGHT;
+    *height = (double)layout->panel_height - TOP - BOTTOM;
+}
+
 void sr_layout_begin(sr_text *script, const char *title) {
     sr_text_append(script, "set multiplot\nset label 1000 ");
     sr_script_quote(script, title);
@@ -62,17 +67,34 @@ void sr_layout_panel(sr_text *script, const sr_layout *layout, size_t i, const c
     sr_text_append(script, " offset 0,-0.4 textcolor rgb '#333333'\n");
 }
 
-void sr_layout_style(sr_text *script, sr_line_style style, double width, bool points) {
+void sr_layout_marker(sr_text *script, sr_line_style style, double size) {
     static const int markers[] = {7, 5, 9, 13, 11, 6, 4, 8};
+    sr_text_append(script, " pointtype %d pointsize %g * marker", markers[style.variant % 8], size);
+}
+
+void sr_layout_style(sr_text *script, sr_line_style style, double width, bool points) {
     static const char *const dashes[] = {"1", "'-'", "'.'", "'-.'", "'_'", "'_.'"};
     sr_text_append(script, "linecolor rgb '%s' dashtype %s linewidth %g", style.colour,
                    dashes[style.variant % 6], width);
     if (points)
-        sr_text_append(script, " pointtype %d pointsize marker", markers[style.variant % 8]);
+        sr_layout_marker(script, style, 1);
+}
+
+static void print_mark(sr_text *script, sr_line_style style, sr_legend_mark mark) {
+    static const char *const kinds[] = {"lines", "linespoints", "points", "boxes"};
+    sr_text_append(script, "with %s ", kinds[mark]);
+    if (mark == SR_LEGEND_BOX)
+        sr_text_append(script, "fillstyle solid noborder fillcolor rgb '%s'", style.colour);
+    else if (mark != SR_LEGEND_POINT)
+        sr_layout_style(script, style, 1.8, mark != SR_LEGEND_LINE);
+    else {
+        sr_text_append(script, "linecolor rgb '%s' linewidth 1.6", style.colour);
+        sr_layout_marker(script, style, 1.4);
+    }
 }
 
 void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
-                   const sr_legend_entry *legend, bool points) {
+                   const sr_legend_entry *legend, sr_legend_mark mark) {
     if (entries > 0) {
         size_t columns = legend_columns(layout->width - 40, entries, legend);
         double top = (double)layout->legend_height / (double)layout->height;
@@ -88,9 +110,8 @@ void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
             "samplen 3 width 1 textcolor rgb '#222222'\nplot ",
             top, columns);
         for (size_t i = 0; i < entries; i++) {
-            sr_text_append(script, "%sNaN with %s ", i ? ", \\\n    " : "",
-                           points ? "linespoints" : "lines");
-            sr_layout_style(script, legend[i].style, 1.8, points);
+            sr_text_append(script, "%sNaN ", i ? ", \\\n    " : "");
+            print_mark(script, legend[i].style, mark);
             sr_text_append(script, " title ");
             sr_script_quote(script, legend[i].label);
         }

@@ -28,11 +28,23 @@ sr_layout sr_layout_make(size_t panels, size_t entries, const sr_legend_entry *l
 void sr_layout_begin(sr_text *script, const char *title);
 // Margins and title of panel i; scales, labels and decorations of the one before are undone.
 void sr_layout_panel(sr_text *script, const sr_layout *layout, size_t i, const char *title);
-// The legend, in a strip below the panels; multiplot ends. points: entries show markers.
+// How an entry of the legend looks.
+typedef enum sr_legend_mark {
+    SR_LEGEND_LINE,
+    SR_LEGEND_LINE_POINT,
+    SR_LEGEND_POINT,
+    SR_LEGEND_BOX
+} sr_legend_mark;
+
+// The legend, in a strip below the panels; multiplot ends.
 void sr_layout_end(sr_text *script, const sr_layout *layout, size_t entries,
-                   const sr_legend_entry *legend, bool points);
+                   const sr_legend_entry *legend, sr_legend_mark mark);
 // "linecolor rgb '#0072B2' dashtype 1 linewidth 1.8 pointtype 7 pointsize 0.9"
 void sr_layout_style(sr_text *script, sr_line_style style, double width, bool points);
+// " pointtype 7 pointsize 1 * marker", size times the usual one.
+void sr_layout_marker(sr_text *script, sr_line_style style, double size);
+// The drawing area of panel 0 in a figure of one panel.
+void sr_layout_area(const sr_layout *layout, double *width, double *height);
 // For pictures in a matrix, rows by noise and columns by K. Positions in pixels from the upper left
 // corner of a figure of width x height.
 typedef struct sr_canvas {

@@ -345,7 +345,7 @@ static void describe(score_plot *plot, const char *what, const char *against) {
 }
 
 static sr_status finish(score_plot *plot, sr_figures *figures, const sr_layout *layout) {
-    sr_layout_end(&plot->script, layout, plot->count, plot->legend, true);
+    sr_layout_end(&plot->script, layout, plot->count, plot->legend, SR_LEGEND_LINE_POINT);
     sr_script_end(&plot->script);
     plot->figure->width = layout->width;
     sr_status status = sr_figure_write(figures, plot->figure, ".dat", &plot->data);

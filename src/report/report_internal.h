@@ -220,9 +220,11 @@ typedef enum sr_figure_kind {
     SR_FIGURE_GAP,
     SR_FIGURE_TRACE,
     SR_FIGURE_OVERVIEW,
-    SR_FIGURE_PANELS,  // 2-D: one cell
-    SR_FIGURE_SAMPLES, // images: one cell's grid, made without gnuplot
-    SR_FIGURE_DATA     // images: training data in the same grid
+    SR_FIGURE_PANELS,   // 2-D: one cell
+    SR_FIGURE_SAMPLES,  // images: one cell's grid, made without gnuplot
+    SR_FIGURE_DATA,     // images: training data in the same grid
+    SR_FIGURE_ROOFLINE, // of a profile
+    SR_FIGURE_BARS      // times of profiles
 } sr_figure_kind;
 
 typedef struct sr_figure {
