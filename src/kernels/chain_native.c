@@ -48,6 +48,7 @@ typedef struct native_state {
     // backward-weights: the input rows of a kernel's height, transposed to (16, width + 2 padding,
     // channels); the same row and a row of gradients as lanes of floats; packed weight gradients
     float *rows, *row, *dy, *dw, *lane_sums;
+    double *clock; // of time_layers, or NULL
 } native_state;
 
 static size_t in_pixels(const native_layer *l) {
@@ -404,8 +405,11 @@ static void run_forward(const native_chain *chain, native_state *state, size_t e
     if (!chain->format->floats)
         write_pixels(chain, in_pixels(first), first->shape.in_channels, state->width, state->x,
                      state->input);
-    for (size_t l = 0; l < end; l++)
+    double since = sr_lap_start(state->clock);
+    for (size_t l = 0; l < end; l++) {
         layer_forward(chain, state, l);
+        sr_lap_end(state->clock, sr_lap_slot(l, SR_FORWARD), &since);
+    }
 }
 
 static void chain_forward(const void *self, void *state_, size_t n, const float *x, float *out) {
@@ -501,11 +505,15 @@ static void first_backward(const native_chain *chain, native_state *state) {
 }
 
 static void run_backward(const native_chain *chain, native_state *state, bool to_input) {
+    double since = sr_lap_start(state->clock);
     seed_gradient(chain, state);
-    for (size_t l = chain->count - 1; l > 0; l--)
+    for (size_t l = chain->count - 1; l > 0; l--) {
         layer_backward(chain, state, l);
+        sr_lap_end(state->clock, sr_lap_slot(l, SR_BACKWARD_DATA), &since);
+    }
     if (to_input)
         first_backward(chain, state);
+    sr_lap_end(state->clock, sr_lap_slot(0, SR_BACKWARD_DATA), &since);
 }
 
 static void chain_backward_data(const void *self, void *state_, size_t n, const float *seed,
@@ -609,6 +617,7 @@ static void chain_backward_weights(const void *self, void *state_, size_t n, flo
     const native_chain *chain = self;
     native_state *state = state_;
     (void)n; // lanes beyond n carry zero gradients
+    double since = sr_lap_start(state->clock);
     for (size_t l = 0; l < chain->count; l++) {
         const native_layer *layer = &chain->layers[l];
         const sr_conv_shape *s = &layer->shape;
@@ -624,7 +633,13 @@ static void chain_backward_weights(const void *self, void *state_, size_t n, flo
                         *dw++ =
                             state->dw[(u * s->out_channels + o) * columns + v * s->in_channels + c];
         bias_gradient(chain, state, l, dtheta + layer->layer.bias);
+        sr_lap_end(state->clock, sr_lap_slot(l, SR_BACKWARD_WEIGHTS), &since);
     }
+}
+
+static void time_layers(void *self, double *seconds) {
+    native_state *state = self;
+    state->clock = seconds;
 }
 
 // Few rows leave work for many threads; but where a layer has no pixels, sixteen rows are too few
@@ -684,6 +699,7 @@ const sr_chain_ops sr_chain_native = {
     .forward = chain_forward,
     .backward_data = chain_backward_data,
     .backward_weights = chain_backward_weights,
+    .time_layers = time_layers,
     .load = chain_load,
     .loaded_forward = loaded_forward,
     .loaded_backward = loaded_backward,

@@ -44,6 +44,7 @@ static peak_run read_memory(void) {
 #ifdef SR_WITH_X86
     switch (sr_kernels_get()->isa) {
     case SR_ISA_AMX:
+    case SR_ISA_AVX512_BF16:
     case SR_ISA_AVX512:
         return sr_peak_read_avx512;
     case SR_ISA_AVX2:
