@@ -44,6 +44,8 @@ SR_API sr_status sr_energy_create(const sr_energy_ops *ops, void *self, size_t d
 SR_API void sr_energy_destroy(sr_energy *energy);
 SR_API size_t sr_energy_dim(const sr_energy *energy);
 SR_API size_t sr_energy_tile(const sr_energy *energy);
+// Rows whose gradient in theta is one sum, to which others are added in order.
+SR_API size_t sr_energy_gradient_tile(const sr_energy *energy);
 SR_API size_t sr_energy_parameters(const sr_energy *energy);
 
 // A network with one output. tile 0 chooses one from the network alone. Parameters are set with
@@ -51,6 +53,9 @@ SR_API size_t sr_energy_parameters(const sr_energy *energy);
 // one.
 SR_API sr_status sr_energy_network(const sr_net *net, sr_engine engine, sr_precision precision,
                                    size_t tile, sr_energy **out);
+// The same with an engine for each layer, engines (layer_count), none of them auto.
+SR_API sr_status sr_energy_network_layers(const sr_net *net, const sr_engine *engines,
+                                          sr_precision precision, size_t tile, sr_energy **out);
 // theta (parameters), copied. Must not run while the energy is evaluated. An energy without
 // parameters ignores it.
 SR_API void sr_energy_set_parameters(sr_energy *energy, const float *theta);

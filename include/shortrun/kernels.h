@@ -176,7 +176,6 @@ typedef enum sr_engine {
 SR_API const char *sr_engine_name(sr_engine engine);
 SR_API sr_status sr_engine_parse(const char *name, sr_engine *out);
 SR_API bool sr_engine_available(sr_engine engine);
-SR_API sr_engine sr_engine_resolve(sr_engine engine);   // auto -> the engine it means here
 SR_API const char *sr_engine_version(sr_engine engine); // "2.6.3" for oneDNN; "" otherwise
 
 // Precisions of a network's passes. Weights, optimiser, states of chains and all sums are fp32

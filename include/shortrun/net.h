@@ -88,10 +88,23 @@ SR_API const char *sr_phase_name(sr_phase phase);
 
 SR_API sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine,
                                 sr_precision precision, sr_plan **out);
+// The same with an engine for each layer, engines (layer_count), none of them auto.
+SR_API sr_status sr_plan_create_layers(const sr_net *net, size_t tile, const sr_engine *engines,
+                                       sr_precision precision, sr_plan **out);
+// "native,native,onednn" appended to the text; and back: count engines, none of them auto.
+SR_API void sr_engines_format(const sr_engine *engines, size_t count, sr_text *text);
+SR_API sr_status sr_engines_parse(const char *text, size_t count, sr_engine *engines);
+// A good number of samples at a time: measured and remembered where no bit of a result depends on
+// it (native, auto), else from the network alone.
+SR_API size_t sr_plan_best_tile(const sr_net *net, sr_engine engine, sr_precision precision);
+// Forgets what was measured of engines and tiles on this machine, in memory and in the file
+// $XDG_CACHE_HOME/shortrun/tuning.txt (else ~/.cache/...): it is measured anew when next needed.
+SR_API void sr_tuning_forget(void);
 SR_API void sr_plan_destroy(sr_plan *plan);
 SR_API const sr_net *sr_plan_net(const sr_plan *plan);
 SR_API size_t sr_plan_tile(const sr_plan *plan);
-SR_API sr_engine sr_plan_engine(const sr_plan *plan);
+SR_API sr_engine sr_plan_engine(const sr_plan *plan);         // as asked for, auto included
+SR_API const sr_engine *sr_plan_engines(const sr_plan *plan); // (layer_count), never auto
 SR_API sr_precision sr_plan_precision(const sr_plan *plan);
 // Packs theta (net->parameters); theta itself is not kept.
 SR_API void sr_plan_set_weights(sr_plan *plan, const float *theta);
@@ -122,8 +135,9 @@ SR_API void sr_plan_gradient_theta(const sr_plan *plan, sr_workspace *workspace,
                                    const float *x, const float *seed, sr_loss loss, void *user,
                                    float *out, float *dtheta);
 
-// Samples whose gradient in theta is one sum: sums over more rows add those of so many, in order. It may
-// be above the tile, which is that of sampling; calls take as many rows as the larger of both.
+// Samples whose gradient in theta is one sum: sums over more rows add those of so many, in order.
+// It may be above the tile, which is that of sampling; calls take as many rows as the larger of
+// both.
 SR_API size_t sr_plan_gradient_tile(const sr_plan *plan);
 
 // A tile of chains that stays in the workspace, in the engine's own layout, for many steps: load x

@@ -81,8 +81,7 @@ static json_t *collect(const info_values *v) {
         "l1d_bytes", (json_int_t)cpu->l1d, "l2_bytes", (json_int_t)cpu->l2, "l3_bytes",
         (json_int_t)cpu->l3, "cores", (json_int_t)cpu->cores, "threads", (json_int_t)cpu->threads,
         "memory_bytes", (json_int_t)cpu->memory, "peak_threads", (json_int_t)threads, "peak_gflops",
-        sr_peak_gflops(threads), "engine_auto", sr_engine_name(sr_engine_resolve(SR_ENGINE_AUTO)),
-        "engines", engines);
+        sr_peak_gflops(threads), "engine_auto", "native or onednn, by layer", "engines", engines);
     if (root) {
         add_data(root, v->data);
         add_features(root);

@@ -55,6 +55,10 @@ size_t sr_energy_tile(const sr_energy *energy) {
     return energy->tile;
 }
 
+size_t sr_energy_gradient_tile(const sr_energy *energy) {
+    return energy->gradient_tile;
+}
+
 size_t sr_energy_parameters(const sr_energy *energy) {
     return energy->parameters;
 }

@@ -1,27 +1,6 @@
 // A network with one output as an energy: owns the plan that runs it.
 #include "energy/energy_internal.h"
 
-// Samples evaluated at a time by one thread. It is part of what decides the last bits of a result,
-// so it follows from the network alone, never from the machine or the number of threads.
-//
-// What a tile keeps alive between forward and backward is every layer's output and activation
-// derivative; a pass is fastest while these stay in a core's L2, of which BUDGET is what common
-// server cores offer. MOST: beyond it nothing is gained, and a usual batch of a few hundred rows
-// should still split over threads. LEAST: below it every layer's weights are read for too few
-// samples.
-static size_t choose_tile(const sr_net *net) {
-    enum { BUDGET = 1 << 20, LEAST = 8, MOST = 64 };
-    size_t floats = net->inputs;
-    for (size_t l = 0; l < net->layer_count; l++) {
-        const sr_conv_shape *shape = &net->layers[l].shape;
-        floats += 2 * shape->out_channels * shape->out_height * shape->out_width;
-    }
-    size_t tile = MOST;
-    while (tile > LEAST && tile * floats * sizeof(float) > BUDGET)
-        tile /= 2;
-    return tile;
-}
-
 static void network_evaluate(const void *self, void *workspace, size_t n, const float *x, float *e,
                              float *dx) {
     if (dx)
@@ -83,29 +62,53 @@ static const sr_energy_ops network_ops = {
     .destroy = network_destroy,
 };
 
-sr_status sr_energy_network(const sr_net *net, sr_engine engine, sr_precision precision,
-                            size_t tile, sr_energy **out) {
-    *out = NULL;
+// Takes the plan over, also when it fails.
+static sr_status from_plan(sr_plan *plan, sr_energy **out) {
+    const sr_net *net = sr_plan_net(plan);
+    float *zeros = sr_alloc(net->parameters, sizeof *zeros);
+    if (!zeros) {
+        sr_plan_destroy(plan);
+        return SR_ERROR_MEMORY;
+    }
+    sr_plan_set_weights(plan, zeros); // so that evaluating too early is dull, not undefined
+    sr_free(zeros);
+    const sr_status status =
+        sr_energy_create(&network_ops, plan, net->inputs, net->parameters, sr_plan_tile(plan), out);
+    if (status)
+        return status;
+    (*out)->resident = sr_plan_is_resident(plan);
+    (*out)->gradient_tile = sr_plan_gradient_tile(plan);
+    return SR_OK;
+}
+
+static sr_status check_outputs(const sr_net *net) {
     if (net->outputs != 1)
         return sr_fail(SR_ERROR_ARGUMENT, "an energy network has 1 output, found %zu",
                        net->outputs);
-    float *zeros = sr_alloc(net->parameters, sizeof *zeros);
-    if (!zeros)
-        return SR_ERROR_MEMORY;
+    return SR_OK;
+}
+
+sr_status sr_energy_network(const sr_net *net, sr_engine engine, sr_precision precision,
+                            size_t tile, sr_energy **out) {
+    *out = NULL;
     sr_plan *plan;
-    sr_status status =
-        sr_plan_create(net, tile ? tile : choose_tile(net), engine, precision, &plan);
-    if (!status) {
-        sr_plan_set_weights(plan, zeros); // so that evaluating too early is dull, not undefined
-        status = sr_energy_create(&network_ops, plan, net->inputs, net->parameters,
-                                  sr_plan_tile(plan), out);
-    }
-    sr_free(zeros);
-    if (!status) {
-        (*out)->resident = sr_plan_is_resident(plan);
-        (*out)->gradient_tile = sr_plan_gradient_tile(plan);
-    }
-    return status;
+    sr_status status = check_outputs(net);
+    if (!status)
+        status = sr_plan_create(net, tile ? tile : sr_plan_best_tile(net, engine, precision),
+                                engine, precision, &plan);
+    return status ? status : from_plan(plan, out);
+}
+
+sr_status sr_energy_network_layers(const sr_net *net, const sr_engine *engines,
+                                   sr_precision precision, size_t tile, sr_energy **out) {
+    *out = NULL;
+    sr_plan *plan;
+    sr_status status = check_outputs(net);
+    if (!status)
+        status =
+            sr_plan_create_layers(net, tile ? tile : sr_plan_best_tile(net, engines[0], precision),
+                                  engines, precision, &plan);
+    return status ? status : from_plan(plan, out);
 }
 
 const sr_plan *sr_energy_plan(const sr_energy *energy) {

@@ -38,7 +38,6 @@ static void settle(sr_cell *cell) {
     }
     if (cell->sample_steps == dynamics->steps)
         cell->sample_steps = 0;
-    train->engine = sr_engine_resolve(train->engine);
     train->threads = 0;
 }
 
@@ -234,8 +233,6 @@ static sr_status match_value(const sr_cell *cell, const char *name, const char *
     const sr_status status = sr_key_parse(key, text, &wanted);
     if (status != SR_OK)
         return sr_fail_context(status, "cell filter: ");
-    if (key->offset == offsetof(sr_cell, train.engine))
-        wanted.choice = (int)sr_engine_resolve((sr_engine)wanted.choice);
     *out = sr_key_equal(key, &has, &wanted);
     return SR_OK;
 }

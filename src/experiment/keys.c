@@ -133,7 +133,7 @@ const sr_key sr_keys[] = {
     {TRAINING("precision", precision), CHOICE(SR_PRECISION_COUNT, precision_choice),
      .meaning = "Of the products in the energy: fp32, bf16, or bf16x3 (on AMX; fp32 elsewhere)."},
     {TRAINING("tile", tile), COUNT(0, 65536),
-     .meaning = "Chains a thread takes at a time; 0: chosen from the network."},
+     .meaning = "Chains a thread takes at a time; 0: chosen."},
     {TRAINING("optimiser", optimiser), CHOICE(2, optimiser_choice), .meaning = "The optimiser."},
     {TRAINING("rate", rate), NUMBER(0, 1e6), .open_low = true, .meaning = "Learning rate."},
     {TRAINING("beta1", beta1), NUMBER(0, 1), .open_high = true,

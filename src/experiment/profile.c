@@ -317,7 +317,6 @@ sr_status sr_profile_run(const sr_profile_case *of, const sr_monitor *monitor, s
     sr_status status = check(of);
     if (status != SR_OK)
         return status;
-    out->of.engine = sr_engine_resolve(of->engine);
     out->of.threads = sr_threads_resolve(of->threads);
     job j = {.once = run_dynamics, .of = &out->of, .monitor = monitor};
     j.dynamics = (sr_dynamics){.steps = of->steps,

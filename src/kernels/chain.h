@@ -44,6 +44,10 @@ const sr_chain_ops *sr_chain_ops_for(sr_engine engine);
 
 extern const sr_chain_ops sr_chain_scalar;
 extern const sr_chain_ops sr_chain_native;
+// Runs of layers on several engines, engines (count): sr_chain_mixed has no `create` of its own.
+extern const sr_chain_ops sr_chain_mixed;
+sr_status sr_chain_mixed_create(const sr_layer *layers, size_t count, const sr_engine *engines,
+                                size_t batch, sr_precision precision, void **chain);
 #ifdef SR_WITH_ONEDNN
 extern const sr_chain_ops sr_chain_onednn;
 const char *sr_onednn_version(void);

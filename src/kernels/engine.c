@@ -40,15 +40,9 @@ bool sr_engine_available(sr_engine engine) {
     return engine == SR_ENGINE_AUTO || sr_chain_ops_for(engine) != NULL;
 }
 
-sr_engine sr_engine_resolve(sr_engine engine) {
-    if (engine != SR_ENGINE_AUTO)
-        return engine;
-    return sr_engine_available(SR_ENGINE_ONEDNN) ? SR_ENGINE_ONEDNN : SR_ENGINE_SCALAR;
-}
-
 const char *sr_engine_version(sr_engine engine) {
 #ifdef SR_WITH_ONEDNN
-    if (engine == SR_ENGINE_ONEDNN)
+    if (engine == SR_ENGINE_ONEDNN || engine == SR_ENGINE_AUTO)
         return sr_onednn_version();
 #endif
     return "";

@@ -3,6 +3,7 @@
 #include <shortrun/net.h>
 
 #include "kernels/chain.h"
+#include "net/tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 struct sr_plan {
     sr_net net;
     size_t tile, gradient_tile; // samples at a time: sampling, gradient in theta
-    sr_engine engine;
+    sr_engine engine;           // what was asked for
+    sr_engine engines[SR_MAX_LAYERS];
     sr_precision precision;
     const sr_chain_ops *ops;
     void *chain;
@@ -32,42 +34,133 @@ const char *sr_phase_name(sr_phase phase) {
     return names[phase];
 }
 
-sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine, sr_precision precision,
-                         sr_plan **out) {
-    *out = NULL;
-    engine = sr_engine_resolve(engine);
-    const sr_chain_ops *ops = sr_chain_ops_for(engine);
-    if (!ops)
-        return sr_fail(SR_ERROR_UNSUPPORTED, "engine '%s' is not part of this build",
-                       sr_engine_name(engine));
-    if (!sr_precision_available(engine, precision))
-        return sr_fail(SR_ERROR_UNSUPPORTED, "engine '%s' does not compute in %s",
-                       sr_engine_name(engine), sr_precision_name(precision));
+// Samples evaluated at a time by one thread on an engine whose last bits hang on it: so it follows
+// from the network alone, never from the machine or the number of threads.
+//
+// What a tile keeps alive between forward and backward is every layer's output and activation
+// derivative; a pass is fastest while these stay in a core's L2, of which BUDGET is what common
+// server cores offer. MOST: beyond it nothing is gained, and a usual batch of a few hundred rows
+// should still split over threads. LEAST: below it every layer's weights are read for too few
+// samples.
+static size_t choose_tile(const sr_net *net) {
+    enum { BUDGET = 1 << 20, LEAST = 8, MOST = 64 };
+    size_t floats = net->inputs;
+    for (size_t l = 0; l < net->layer_count; l++) {
+        const sr_conv_shape *shape = &net->layers[l].shape;
+        floats += 2 * shape->out_channels * shape->out_height * shape->out_width;
+    }
+    size_t tile = MOST;
+    while (tile > LEAST && tile * floats * sizeof(float) > BUDGET)
+        tile /= 2;
+    return tile;
+}
+
+static sr_status check_plan(const sr_net *net, size_t tile, const sr_engine *engines,
+                            sr_precision precision) {
     if (net->layer_count == 0 || tile == 0)
         return sr_fail(SR_ERROR_ARGUMENT,
                        "a plan needs at least one layer and a tile of at least 1");
+    for (size_t l = 0; l < net->layer_count; l++) {
+        if (!sr_chain_ops_for(engines[l]))
+            return sr_fail(SR_ERROR_UNSUPPORTED, "engine '%s' is not part of this build",
+                           sr_engine_name(engines[l]));
+        if (!sr_precision_available(engines[l], precision))
+            return sr_fail(SR_ERROR_UNSUPPORTED, "engine '%s' does not compute in %s",
+                           sr_engine_name(engines[l]), sr_precision_name(precision));
+    }
+    return SR_OK;
+}
+
+static bool all_equal(size_t count, const sr_engine *engines) {
+    for (size_t l = 1; l < count; l++)
+        if (engines[l] != engines[0])
+            return false;
+    return true;
+}
+
+static sr_status create(const sr_net *net, size_t tile, sr_engine engine, const sr_engine *engines,
+                        sr_precision precision, sr_plan **out) {
+    *out = NULL;
+    sr_status status = check_plan(net, tile, engines, precision);
+    if (status)
+        return status;
     sr_plan *plan = sr_alloc(1, sizeof *plan);
     if (!plan)
         return SR_ERROR_MEMORY;
+    const bool uniform = all_equal(net->layer_count, engines);
+    const sr_chain_ops *ops = uniform ? sr_chain_ops_for(engines[0]) : &sr_chain_mixed;
     *plan =
         (sr_plan){.net = *net, .tile = tile, .engine = engine, .precision = precision, .ops = ops};
-    sr_status status = SR_ERROR_MEMORY;
+    memcpy(plan->engines, engines, net->layer_count * sizeof *engines);
     plan->gradient_tile =
         ops->gradient_rows ? ops->gradient_rows(net->layers, net->layer_count) : tile;
     const size_t most = tile > plan->gradient_tile ? tile : plan->gradient_tile;
     plan->ones = sr_alloc(most * net->outputs, sizeof(float));
-    if (!plan->ones)
-        goto fail;
-    for (size_t i = 0; i < most * net->outputs; i++)
+    status = plan->ones ? SR_OK : SR_ERROR_MEMORY;
+    for (size_t i = 0; !status && i < most * net->outputs; i++)
         plan->ones[i] = 1.0f;
-    status = ops->create(net->layers, net->layer_count, most, precision, &plan->chain);
+    if (!status && uniform)
+        status = ops->create(net->layers, net->layer_count, most, precision, &plan->chain);
+    else if (!status)
+        status = sr_chain_mixed_create(net->layers, net->layer_count, engines, most, precision,
+                                       &plan->chain);
     if (status)
-        goto fail;
-    *out = plan;
-    return SR_OK;
-fail:
-    sr_plan_destroy(plan);
+        sr_plan_destroy(plan);
+    else
+        *out = plan;
     return status;
+}
+
+sr_status sr_plan_create(const sr_net *net, size_t tile, sr_engine engine, sr_precision precision,
+                         sr_plan **out) {
+    sr_engine engines[SR_MAX_LAYERS];
+    *out = NULL;
+    for (size_t l = 0; l < net->layer_count; l++)
+        engines[l] = engine;
+    if (engine == SR_ENGINE_AUTO && tile > 0) {
+        const sr_status status = sr_tuning_engines(net, tile, precision, engines);
+        if (status)
+            return status;
+    }
+    return create(net, tile, engine, engines, precision, out);
+}
+
+sr_status sr_plan_create_layers(const sr_net *net, size_t tile, const sr_engine *engines,
+                                sr_precision precision, sr_plan **out) {
+    const sr_engine engine = all_equal(net->layer_count, engines) ? engines[0] : SR_ENGINE_AUTO;
+    return create(net, tile, engine, engines, precision, out);
+}
+
+void sr_engines_format(const sr_engine *engines, size_t count, sr_text *text) {
+    for (size_t i = 0; i < count; i++)
+        sr_text_append(text, "%s%s", i ? "," : "", sr_engine_name(engines[i]));
+}
+
+sr_status sr_engines_parse(const char *text, size_t count, sr_engine *engines) {
+    const char *at = text;
+    for (size_t i = 0; i < count; i++) {
+        char name[16];
+        const size_t length = strcspn(at, ",");
+        const bool more = at[length] == ',';
+        if (length >= sizeof name || more != (i + 1 < count))
+            return sr_fail(SR_ERROR_ARGUMENT, "'%.80s' does not name %zu engines", text, count);
+        memcpy(name, at, length);
+        name[length] = '\0';
+        const sr_status status = sr_engine_parse(name, &engines[i]);
+        if (status)
+            return status;
+        if (engines[i] == SR_ENGINE_AUTO)
+            return sr_fail(SR_ERROR_ARGUMENT, "'%.80s': auto is no engine of a layer", text);
+        at += length + 1;
+    }
+    return SR_OK;
+}
+
+size_t sr_plan_best_tile(const sr_net *net, sr_engine engine, sr_precision precision) {
+    size_t tile;
+    if (engine == SR_ENGINE_NATIVE || engine == SR_ENGINE_AUTO)
+        return sr_tuning_tile(net, precision, &tile) == SR_OK ? tile : 16;
+    return choose_tile(net);
 }
 
 void sr_plan_destroy(sr_plan *plan) {
@@ -88,6 +181,10 @@ size_t sr_plan_tile(const sr_plan *plan) {
 
 sr_engine sr_plan_engine(const sr_plan *plan) {
     return plan->engine;
+}
+
+const sr_engine *sr_plan_engines(const sr_plan *plan) {
+    return plan->engines;
 }
 
 sr_precision sr_plan_precision(const sr_plan *plan) {

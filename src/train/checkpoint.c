@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENGINES_KEY "train.engines"
 #define FORMAT "shortrun checkpoint 1"
 
 // ---- options as text ----------------------------------------------------------------------------
@@ -84,7 +85,7 @@ static void list_fields(const sr_trainer *t, fields *f) {
     put_if(f, persistent, "train.restart_rate", d->restart_rate);
     put_text(f, "train.engine", sr_engine_name(o->engine));
     put_text(f, "train.precision", sr_precision_name(o->precision));
-    put_whole(f, "train.tile", sr_energy_tile(t->energy));
+    put_whole(f, "train.tile", sr_energy_gradient_tile(t->energy));
     put_text(f, "train.optimiser", sr_optimiser_name(o->optimiser));
     put_number(f, "train.rate", o->rate);
     put_number(f, "train.beta1", o->beta1);
@@ -101,6 +102,16 @@ static void list_fields(const sr_trainer *t, fields *f) {
 
 // ---- saving -------------------------------------------------------------------------------------
 
+static sr_status put_engines(const sr_trainer *t, sr_tensors *tensors) {
+    sr_text text = {0};
+    sr_engines_format(sr_plan_engines(sr_energy_plan(t->energy)), t->net.layer_count, &text);
+    sr_status status = sr_text_status(&text);
+    if (status == SR_OK)
+        status = sr_tensors_set_meta(tensors, ENGINES_KEY, sr_text_string(&text));
+    sr_text_clear(&text);
+    return status;
+}
+
 static sr_status put_meta(const sr_trainer *t, sr_tensors *tensors) {
     fields f;
     list_fields(t, &f);
@@ -109,9 +120,11 @@ static sr_status put_meta(const sr_trainer *t, sr_tensors *tensors) {
     put_whole(&f, "train.iterations", t->options.iterations);
     // For the record; the data's hash is what is compared.
     put_text(&f, "train.data", t->data->name);
-    put_text(&f, "train.isa", sr_isa_name(t->kernels->isa));
+    put_text(&f, "train.isa", sr_isa_name(sr_cpu_get()->active));
     put_text(&f, "train.engine_version", sr_engine_version(t->options.engine));
     sr_status status = sr_net_describe(&t->net, tensors);
+    if (status == SR_OK)
+        status = put_engines(t, tensors);
     for (size_t i = 0; i < f.count && status == SR_OK; i++)
         status = sr_tensors_set_meta(tensors, f.at[i].key, f.at[i].text);
     return status;
@@ -243,6 +256,8 @@ static sr_status check_fields(const sr_trainer *t, const char *path, const sr_te
     for (size_t i = 0; i < f.count; i++) {
         const char *name = strchr(f.at[i].key, '.') + 1;
         const char *found = sr_tensors_meta(tensors, f.at[i].key);
+        if (!found && strcmp(name, "precision") == 0)
+            found = sr_precision_name(SR_FP32); // files from before there was another
         if (!found)
             return sr_fail(SR_ERROR_FORMAT, "%s: checkpoint lacks the metadata key %s", path,
                            f.at[i].key);
@@ -350,6 +365,27 @@ static sr_status take_all(const sr_trainer *t, const char *path, const sr_tensor
     return status;
 }
 
+// Where `auto` chose other engines than when the run began, it goes on with those of the beginning:
+// they are part of what decides its bits.
+static sr_status take_engines(sr_trainer *t, const char *path, const sr_tensors *tensors) {
+    sr_engine engines[SR_MAX_LAYERS];
+    const char *text = sr_tensors_meta(tensors, ENGINES_KEY);
+    if (t->options.engine != SR_ENGINE_AUTO)
+        return SR_OK;
+    if (!text)
+        return sr_fail(SR_ERROR_FORMAT, "%s: checkpoint lacks the metadata key %s", path,
+                       ENGINES_KEY);
+    const size_t count = t->net.layer_count;
+    if (sr_engines_parse(text, count, engines) != SR_OK)
+        return sr_fail_context(SR_ERROR_FORMAT, "%s: metadata %s: ", path, ENGINES_KEY);
+    if (memcmp(engines, sr_plan_engines(sr_energy_plan(t->energy)), count * sizeof *engines) == 0)
+        return SR_OK;
+    const sr_status status = sr_trainer_make_energy(t, engines);
+    if (status == SR_OK)
+        sr_energy_set_parameters(t->energy, t->now.effective);
+    return status;
+}
+
 static void adopt(sr_trainer *t, const loaded *l) {
     const size_t parameters = t->net.parameters;
     sr_point_copy(parameters, &l->point, &t->now);
@@ -371,7 +407,9 @@ sr_status sr_trainer_load(sr_trainer *t, const char *path) {
     sr_status status = sr_tensors_load(path, &tensors);
     if (status != SR_OK)
         return status;
-    status = check_fields(t, path, tensors);
+    status = take_engines(t, path, tensors);
+    if (!status)
+        status = check_fields(t, path, tensors);
     if (!status)
         status = check_iterations(t, path, tensors, &l.iteration);
     if (!status)
@@ -383,7 +421,7 @@ sr_status sr_trainer_load(sr_trainer *t, const char *path) {
     if (status == SR_OK) {
         adopt(t, &l);
         const char *isa = sr_tensors_meta(tensors, "train.isa");
-        const char *own = sr_isa_name(t->kernels->isa);
+        const char *own = sr_isa_name(sr_cpu_get()->active);
         snprintf(t->foreign_isa, sizeof t->foreign_isa, "%s",
                  isa && strcmp(isa, own) != 0 ? isa : "");
     }

@@ -70,6 +70,26 @@ static void make_effective(sr_trainer *t, size_t power_iterations, sr_point *poi
         memcpy(point->effective, point->theta, t->net.parameters * sizeof(float));
 }
 
+sr_status sr_trainer_make_energy(sr_trainer *t, const sr_engine *engines) {
+    const sr_train_options *o = &t->options;
+    sr_energy *energy;
+    sr_team *team;
+    sr_status status =
+        engines ? sr_energy_network_layers(&t->net, engines, o->precision, o->tile, &energy)
+                : sr_energy_network(&t->net, o->engine, o->precision, o->tile, &energy);
+    if (status != SR_OK)
+        return status;
+    if ((status = sr_team_create(energy, o->threads, &team)) != SR_OK) {
+        sr_energy_destroy(energy);
+        return status;
+    }
+    sr_team_destroy(t->team);
+    sr_energy_destroy(t->energy);
+    t->energy = energy;
+    t->team = team;
+    return SR_OK;
+}
+
 sr_status sr_trainer_create(const sr_net *net, const sr_dataset *data,
                             const sr_train_options *options, sr_trainer **out) {
     *out = NULL;
@@ -84,15 +104,10 @@ sr_status sr_trainer_create(const sr_net *net, const sr_dataset *data,
     t->net = *net;
     t->data = data;
     t->options = *options;
-    t->options.engine = sr_engine_resolve(options->engine);
     t->kernels = sr_kernels_get();
     if ((status = allocate(t)) != SR_OK)
         goto fail;
-    status = sr_energy_network(&t->net, t->options.engine, options->precision, options->tile,
-                               &t->energy);
-    if (status != SR_OK)
-        goto fail;
-    if ((status = sr_team_create(t->energy, options->threads, &t->team)) != SR_OK)
+    if ((status = sr_trainer_make_energy(t, NULL)) != SR_OK)
         goto fail;
     if (options->spectral_iterations > 0) {
         status = sr_spectral_create(&t->net, t->options.engine, options->seed, &t->spectral);

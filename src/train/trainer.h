@@ -37,7 +37,7 @@ void sr_average_update(size_t n, float *average, const float *theta, double deca
 struct sr_trainer {
     sr_net net;
     const sr_dataset *data;
-    sr_train_options options; // engine resolved
+    sr_train_options options;
     const sr_kernels *kernels;
     sr_energy *energy;
     sr_team *team;
@@ -56,6 +56,8 @@ struct sr_trainer {
                           // ""
 };
 
+// The energy and its team anew, with these engines for the layers; NULL: those of the options.
+sr_status sr_trainer_make_energy(sr_trainer *trainer, const sr_engine *engines);
 // Data rows and start states of iteration `trainer->iteration` into trainer->x.
 void sr_trainer_fill(sr_trainer *trainer);
 

@@ -123,7 +123,8 @@ static void other_runs_are_refused(void **state) {
     other(dynamics.steps, 5, "made with steps 4, this run has 5");
     other(dynamics.start, SR_START_UNIFORM, "made with start gaussian, this run has uniform");
     other(batch, 32, "made with batch 48, this run has 32");
-    other(tile, 8, "made with tile 16, this run has 8");
+    other(precision, SR_BF16, "made with precision fp32, this run has bf16");
+    other(engine, SR_ENGINE_SCALAR, "made with engine auto, this run has scalar");
     other(optimiser, SR_SGD, "made with optimiser adam, this run has sgd");
     other(average, 0.5, "made with average 0, this run has 0.5");
     other(spectral_iterations, 1, "made with spectral_iterations 0, this run has 1");
@@ -139,6 +140,8 @@ static void other_runs_are_refused(void **state) {
     // Allowed: more threads, another bound, a longer run while the rate is still constant in both.
     sr_train_options more = o;
     more.threads = 2;
+    more.engine = SR_ENGINE_AUTO;
+    more.tile = 8; // no bit of this engine depends on it
     more.gap_bound = 1000.0;
     more.iterations = 60;
     more.beta2 = o.beta2;
@@ -150,15 +153,35 @@ static void other_runs_are_refused(void **state) {
     sr_dataset_clear(&other_data);
 }
 
+// A layer of a scalar run is checked against the tile: there it decides bits.
+static void tiles_count_where_they_matter(void **state) {
+    sr_dataset data = toy_data();
+    const sr_net net = small_mlp(16);
+    sr_train_options o = small_options(false);
+    char path[320];
+    sr_trainer *t;
+    o.engine = SR_ENGINE_SCALAR;
+    must(sr_trainer_create(&net, &data, &o, &t));
+    must(sr_trainer_save(t, scratch_path(path, "scalar.safetensors")));
+    sr_trainer_destroy(t);
+    o.tile = 8;
+    expect_refusal(&net, &data, &o, path, "made with tile 16, this run has 8");
+    sr_dataset_clear(&data);
+}
+
 // ---- hostile files ------------------------------------------------------------------------------
 
-static const char *const option_keys[] = {
-    "data",         "data_hash",    "seed",       "batch",     "steps",
-    "step_size",    "noise",        "noise_last", "clamp",     "start",
-    "restart_from", "restart_rate", "engine",     "tile",      "optimiser",
-    "rate",         "beta1",        "beta2",      "epsilon",   "decay_from",
-    "decay_to",     "average",      "energy_l2",  "clip_norm", "spectral_iterations",
-    "data_noise",   "format",       "iteration",  "iterations"};
+static const char *const option_keys[] = {"data",       "data_hash",    "seed",
+                                          "batch",      "steps",        "step_size",
+                                          "noise",      "noise_last",   "clamp",
+                                          "start",      "restart_from", "restart_rate",
+                                          "engine",     "engines",      "precision",
+                                          "tile",       "optimiser",    "rate",
+                                          "beta1",      "beta2",        "epsilon",
+                                          "decay_from", "decay_to",     "average",
+                                          "energy_l2",  "clip_norm",    "spectral_iterations",
+                                          "data_noise", "format",       "iteration",
+                                          "iterations"};
 
 enum { KEYS = sizeof option_keys / sizeof option_keys[0] };
 
@@ -208,6 +231,36 @@ static void write_damaged(const sr_net *net, const sr_tensors *good, const damag
     sr_tensors_destroy(bad);
 }
 
+// Whatever auto would choose now: a run goes on with the engines with which it began.
+static void auto_goes_on_with_the_engines_of_the_file(void **state) {
+    sr_dataset data = toy_data();
+    const sr_net net = small_mlp(16);
+    const sr_train_options o = small_options(false);
+    char path[320], changed[320];
+    sr_tensors *good;
+    sr_trainer *t;
+    must(sr_trainer_create(&net, &data, &o, &t));
+    must(sr_trainer_save(t, scratch_path(path, "auto.safetensors")));
+    sr_trainer_destroy(t);
+    must(sr_tensors_load(path, &good));
+    const damage other = {NULL, 0, 0, "train.engines", "scalar,native,native", NULL};
+    const damage tile = {NULL, 0, 0, "train.tile", "16", NULL};
+    write_damaged(&net, good, &other, scratch_path(changed, "changed.safetensors"));
+    sr_tensors_destroy(good);
+    must(sr_tensors_load(changed, &good));
+    write_damaged(&net, good, &tile, changed); // a mixed chain sums a tile at a time
+    sr_tensors_destroy(good);
+    must(sr_trainer_create(&net, &data, &o, &t));
+    must(sr_trainer_load(t, changed));
+    const sr_energy *energy = sr_team_energy(sr_trainer_team(t));
+    const sr_engine *engines = sr_plan_engines(sr_energy_plan(energy));
+    assert_int_equal(engines[0], SR_ENGINE_SCALAR);
+    assert_int_equal(engines[1], SR_ENGINE_NATIVE);
+    steps(t, 2);
+    sr_trainer_destroy(t);
+    sr_dataset_clear(&data);
+}
+
 static void broken_files_are_refused(void **state) {
     sr_dataset data = image_data();
     const sr_net net = small_convnet();
@@ -243,6 +296,10 @@ static void broken_files_are_refused(void **state) {
         {NULL, 0, 0, "train.format", NULL, "no training checkpoint"},
         {NULL, 0, 0, "train.format", "shortrun checkpoint 9", "checkpoint format"},
         {NULL, 0, 0, "train.rate", NULL, "lacks the metadata key train.rate"},
+        {NULL, 0, 0, "train.engines", NULL, "lacks the metadata key train.engines"},
+        {NULL, 0, 0, "train.engines", "native,native", "does not name 4 engines"},
+        {NULL, 0, 0, "train.engines", "native,native,native,auto", "auto is no engine"},
+        {NULL, 0, 0, "train.engines", "native,native,native,blas", "unknown engine 'blas'"},
         {NULL, 0, 0, "train.rate", "fast", "made with rate fast, this run has 0.001"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -415,6 +472,8 @@ int main(void) {
         cmocka_unit_test(resumed_runs_have_the_same_bits),
         cmocka_unit_test(files_hold_the_sampling_parameters),
         cmocka_unit_test(other_runs_are_refused),
+        cmocka_unit_test(tiles_count_where_they_matter),
+        cmocka_unit_test(auto_goes_on_with_the_engines_of_the_file),
         cmocka_unit_test(broken_files_are_refused),
         cmocka_unit_test(stopping_saves_and_running_again_finishes),
         cmocka_unit_test(progress_is_rare),
