@@ -7,7 +7,7 @@
 // compared is bits (any NaN equals any NaN); accuracy against double precision is a second check.
 // Outputs end where an inaccessible page begins and have guard bytes before them. Exit status 0
 // when all is well.
-#include <shortrun/kernels.h>
+#include "check_kernels.h"
 
 #include <float.h>
 #include <inttypes.h>
@@ -21,12 +21,11 @@
 
 // ---- what is being checked, failures ------------------------------------------------------------
 
-static const char *current_kernel = "", *current_isa = "";
-static volatile size_t current_length;
-static size_t failures, comparisons;
+const char *current_kernel = "", *current_isa = "";
+volatile size_t current_length;
+size_t failures, comparisons;
 
-static void complain(const char *format, ...) SR_PRINTF(1, 2);
-static void complain(const char *format, ...) {
+void complain(const char *format, ...) {
     failures++;
     if (failures > 40)
         return;
@@ -53,7 +52,7 @@ static void on_fault(int number) {
 static uint64_t seed = 1;
 static uint64_t random_position;
 
-static uint32_t random_word(void) {
+uint32_t random_word(void) {
     uint32_t counter[4] = {(uint32_t)random_position, (uint32_t)(random_position >> 32), 0, 0};
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, out[4];
     random_position++;
@@ -61,7 +60,15 @@ static uint32_t random_word(void) {
     return out[0];
 }
 
-static float random_between(float low, float high) {
+uint64_t random_place(void) {
+    return random_position;
+}
+
+void random_go_to(uint64_t place) {
+    random_position = place;
+}
+
+float random_between(float low, float high) {
     return low + (high - low) * (float)(random_word() >> 8) * 0x1p-24f;
 }
 
@@ -89,15 +96,7 @@ static float random_wild(void) {
 #define LARGEST 5003
 #define GUARD_BITS 0x7fc5a5a5u // a NaN that no kernel produces
 
-// Data that ends `gap` floats before an inaccessible page.
-typedef struct guarded {
-    unsigned char *pages;
-    size_t bytes;
-    float *data;
-    size_t n, gap;
-} guarded;
-
-static guarded guarded_make(size_t n, size_t gap) {
+guarded guarded_make(size_t n, size_t gap) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     guarded g = {.n = n, .gap = gap};
     size_t used = ((GUARD + n + gap) * sizeof(float) + page - 1) / page * page;
@@ -113,13 +112,13 @@ static guarded guarded_make(size_t n, size_t gap) {
     return g;
 }
 
-static guarded guarded_copy(const guarded *from, size_t gap) {
+guarded guarded_copy(const guarded *from, size_t gap) {
     guarded g = guarded_make(from->n, gap);
     memcpy(g.data, from->data, from->n * sizeof(float));
     return g;
 }
 
-static guarded guarded_random(size_t n, size_t gap, float (*draw)(void)) {
+guarded guarded_random(size_t n, size_t gap, float (*draw)(void)) {
     guarded g = guarded_make(n, gap);
     for (size_t i = 0; i < n; i++)
         g.data[i] = draw();
@@ -127,7 +126,7 @@ static guarded guarded_random(size_t n, size_t gap, float (*draw)(void)) {
 }
 
 // Checks the guards and gives the pages back.
-static void guarded_end(guarded *g, const char *what) {
+void guarded_end(guarded *g, const char *what) {
     for (ptrdiff_t i = -GUARD; i < (ptrdiff_t)(g->n + g->gap); i++) {
         uint32_t bits;
         memcpy(&bits, g->data + i, sizeof bits);
@@ -137,11 +136,11 @@ static void guarded_end(guarded *g, const char *what) {
     munmap(g->pages, g->bytes);
 }
 
-static bool same_bits(float a, float b) {
+bool same_bits(float a, float b) {
     return (isnan(a) && isnan(b)) || memcmp(&a, &b, sizeof a) == 0;
 }
 
-static void compare_bits(const char *what, size_t n, const float *expected, const float *found) {
+void compare_bits(const char *what, size_t n, const float *expected, const float *found) {
     for (size_t i = 0; i < n; i++) {
         comparisons++;
         if (!same_bits(expected[i], found[i])) {
@@ -434,7 +433,7 @@ typedef struct conv_arrays {
     float *x32, *w32, *bias32, *y32, *dy32, *dx32, *dw32, *dbias32;
 } conv_arrays;
 
-static double *random_doubles(size_t n, float **copy) {
+double *random_doubles(size_t n, float **copy) {
     double *a = sr_alloc(n, sizeof *a);
     *copy = sr_alloc(n, sizeof **copy);
     if (!a || !*copy)
@@ -756,6 +755,7 @@ static void check_all(const char *filter) {
             check_conv_thin(all[k]);
         printf("%-12s done\n", "conv");
     }
+    check_lanes(filter);
 }
 
 static void bench_all(const char *filter) {
@@ -779,6 +779,7 @@ static void bench_all(const char *filter) {
         printf("\n");
     }
     bench_conv(filter);
+    bench_lanes(filter);
     printf("peak of one thread: %.1f GFLOP/s\n", sr_peak_gflops(1));
 }
 
@@ -793,7 +794,7 @@ int main(int argc, char **argv) {
         } else if (strcmp(argv[i], "--list") == 0) {
             for (size_t c = 0; c < COUNT(checks); c++)
                 printf("%s\n", checks[c].name);
-            printf("conv\n");
+            printf("conv\nlanes\n");
             return 0;
         } else if (argv[i][0] != '-' && !filter) {
             filter = argv[i];

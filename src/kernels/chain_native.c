@@ -239,9 +239,8 @@ static sr_status weights_scratch(native_state *state) {
                : SR_ERROR_MEMORY;
 }
 
-// Words for `pixels` pixels and, behind them, the few that a kernel may read with weights of zero.
 static uint32_t *tensor_create(size_t pixels, size_t words, size_t lanes) {
-    return sr_alloc((pixels * words + SR_LANES) * lanes, sizeof(uint32_t));
+    return sr_alloc(pixels * words * lanes, sizeof(uint32_t));
 }
 
 static sr_status tensors_create(const native_chain *chain, size_t l, native_tensors *t) {

@@ -14,11 +14,11 @@ static sr_energy *quadratic(size_t dim, double deviation) {
     return energy;
 }
 
-static sr_energy *network(const char *text, size_t tile, sr_engine engine) {
+static sr_energy *network(const char *text, size_t tile, sr_engine engine, sr_precision precision) {
     sr_net net;
     sr_energy *energy;
     assert_int_equal(sr_net_parse(text, &net), SR_OK);
-    assert_int_equal(sr_energy_network(&net, engine, SR_FP32, tile, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(&net, engine, precision, tile, &energy), SR_OK);
     float *theta = sr_alloc(net.parameters, sizeof *theta);
     assert_non_null(theta);
     sr_net_init(&net, 5, theta);
@@ -172,7 +172,8 @@ static void chains_are_known_by_their_number(void **state) {
     enum { TILE = 6, N = 4 * TILE, D = 2 };
     float x[N * D], y[N * D], start[N * D];
     const sr_dynamics dynamics = {.steps = 5, .step_size = 0.2, .noise = 0.1, .noise_last = true};
-    sr_energy *energy = network("mlp:dim=2,widths=16x16,activation=silu", TILE, SR_ENGINE_AUTO);
+    sr_energy *energy =
+        network("mlp:dim=2,widths=16x16,activation=silu", TILE, SR_ENGINE_AUTO, SR_FP32);
     sr_start_fill(SR_START_GAUSSIAN, 9, 4, 100, N, D, start);
     sr_start_fill(SR_START_GAUSSIAN, 9, 4, 100 + N / 2, N / 2, D, y + N / 2 * D);
     assert_true(same(N / 2 * D, start + N / 2 * D, y + N / 2 * D));
@@ -219,19 +220,21 @@ static void check_threads(const sr_energy *energy, size_t n) {
 }
 
 static void the_same_bits_for_any_number_of_threads(void **state) {
-    const sr_engine engines[] = {SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN};
-    for (size_t i = 0; i < 2; i++) {
-        if (!sr_engine_available(engines[i]))
-            continue;
-        sr_energy *mlp = network("mlp:dim=2,widths=32x32,activation=silu", 0, engines[i]);
-        check_threads(mlp, 1);
-        check_threads(mlp, 333);
-        sr_energy_destroy(mlp);
-        sr_energy *conv =
-            network("convnet:channels=1,size=12,nf=4,activation=leaky_relu", 4, engines[i]);
-        check_threads(conv, 4);
-        check_threads(conv, 19);
-        sr_energy_destroy(conv);
+    static const char *const mlp_text = "mlp:dim=2,widths=32x32,activation=silu";
+    static const char *const conv_text = "convnet:channels=3,size=12,nf=4,activation=leaky_relu";
+    for (sr_engine engine = SR_ENGINE_AUTO; engine < SR_ENGINE_COUNT; engine++) {
+        for (sr_precision p = SR_FP32; p < SR_PRECISION_COUNT; p++) {
+            if (!sr_engine_available(engine) || !sr_precision_available(engine, p))
+                continue;
+            sr_energy *mlp = network(mlp_text, 0, engine, p);
+            check_threads(mlp, 1);
+            check_threads(mlp, 333);
+            sr_energy_destroy(mlp);
+            sr_energy *conv = network(conv_text, 4, engine, p);
+            check_threads(conv, 4);
+            check_threads(conv, 19);
+            sr_energy_destroy(conv);
+        }
     }
     sr_energy *closed = quadratic(7, 0.9);
     check_threads(closed, 500);

@@ -27,8 +27,9 @@ typedef struct oracle_engine {
 
 static const oracle_engine oracle_engines[] = {
     {SR_ENGINE_SCALAR, SR_FP32, 1e-4, 0}, // first: it is there everywhere
-    {SR_ENGINE_NATIVE, SR_FP32, 1e-4, 0},
-    {SR_ENGINE_ONEDNN, SR_FP32, 1e-4, 0},
+    {SR_ENGINE_NATIVE, SR_FP32, 1e-4, 0},      {SR_ENGINE_NATIVE, SR_BF16, 3e-2, 0.5},
+    {SR_ENGINE_NATIVE, SR_BF16X3, 5e-4, 0.02}, // on AMX; elsewhere this is fp32
+    {SR_ENGINE_AUTO, SR_FP32, 1e-4, 0},        {SR_ENGINE_ONEDNN, SR_FP32, 1e-4, 0},
     {SR_ENGINE_ONEDNN, SR_BF16, 3e-2, 0.5},
 };
 enum { ORACLE_ENGINES = sizeof oracle_engines / sizeof *oracle_engines };

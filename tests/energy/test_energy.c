@@ -449,11 +449,12 @@ static void results_clear(results *r) {
     sr_free(r->e), sr_free(r->dx), sr_free(r->e_theta), sr_free(r->dtheta);
 }
 
-static void same_bits(const char *text, sr_engine engine, size_t tile, size_t n) {
+static void same_bits(const char *text, sr_engine engine, sr_precision precision, size_t tile,
+                      size_t n) {
     sr_net net;
     sr_energy *energy;
     assert_int_equal(sr_net_parse(text, &net), SR_OK);
-    assert_int_equal(sr_energy_network(&net, engine, SR_FP32, tile, &energy), SR_OK);
+    assert_int_equal(sr_energy_network(&net, engine, precision, tile, &energy), SR_OK);
     float *theta = sr_alloc(net.parameters, 4), *x = sr_alloc(n * net.inputs, 4);
     float *weight = sr_alloc(n, 4);
     sr_net_init(&net, 5, theta);
@@ -475,16 +476,55 @@ static void same_bits(const char *text, sr_engine engine, size_t tile, size_t n)
 }
 
 static void the_same_bits_for_any_number_of_threads(void **state) {
-    const sr_engine engines[] = {SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN};
-    for (size_t i = 0; i < 2; i++) {
-        if (!sr_engine_available(engines[i]))
-            continue;
-        same_bits("mlp:dim=2,widths=32x32,activation=silu", engines[i], 0, 1);
-        same_bits("mlp:dim=2,widths=32x32,activation=silu", engines[i], 0, 133);
-        same_bits("mlp:dim=2,widths=32x32,activation=silu", engines[i], 5,
-                  133); // 27 tiles, 16 shards
-        same_bits("convnet:channels=1,size=12,nf=4,activation=leaky_relu", engines[i], 4, 27);
+    for (sr_engine engine = SR_ENGINE_AUTO; engine < SR_ENGINE_COUNT; engine++) {
+        for (sr_precision p = SR_FP32; p < SR_PRECISION_COUNT; p++) {
+            if (!sr_engine_available(engine) || !sr_precision_available(engine, p))
+                continue;
+            same_bits("mlp:dim=2,widths=32x32,activation=silu", engine, p, 0, 1);
+            same_bits("mlp:dim=2,widths=32x32,activation=silu", engine, p, 0, 133);
+            // 27 tiles, 16 shards
+            same_bits("mlp:dim=2,widths=32x32,activation=silu", engine, p, 5, 133);
+            same_bits("convnet:channels=1,size=12,nf=4,activation=leaky_relu", engine, p, 4, 27);
+        }
     }
+}
+
+// The native engine's results know nothing of tiles, nor of who shares one.
+static void native_bits_do_not_depend_on_tiles(void **state) {
+    static const size_t tiles[] = {16, 1, 17, 32, 48, 64, 0};
+    static const char *const models[] = {"mlp:dim=2,widths=32x32,activation=silu",
+                                         "convnet:channels=3,size=12,nf=5,activation=silu"};
+    enum { N = 101 };
+    for (size_t m = 0; m < 2; m++)
+        for (sr_precision p = SR_FP32; p < SR_PRECISION_COUNT; p++) {
+            sr_net net;
+            assert_int_equal(sr_net_parse(models[m], &net), SR_OK);
+            float *theta = sr_alloc(net.parameters, 4), *x = sr_alloc(N * net.inputs, 4);
+            float weight[N];
+            sr_net_init(&net, 5, theta);
+            fill(x, N * net.inputs, 5, 1.0f);
+            fill(weight, N, 6, 1.0f);
+            results first = {0};
+            for (size_t t = 0; t < sizeof tiles / sizeof *tiles; t++) {
+                sr_energy *energy;
+                assert_int_equal(sr_energy_network(&net, SR_ENGINE_NATIVE, p, tiles[t], &energy),
+                                 SR_OK);
+                sr_energy_set_parameters(energy, theta);
+                results r = team_results(energy, 2, N, x, weight);
+                if (t == 0) {
+                    first = r;
+                } else {
+                    assert_memory_equal(first.e, r.e, N * 4);
+                    assert_memory_equal(first.e_theta, r.e_theta, N * 4);
+                    assert_memory_equal(first.dx, r.dx, N * net.inputs * 4);
+                    assert_memory_equal(first.dtheta, r.dtheta, net.parameters * 4);
+                    results_clear(&r);
+                }
+                sr_energy_destroy(energy);
+            }
+            results_clear(&first);
+            sr_free(theta), sr_free(x);
+        }
 }
 
 // dtheta of the batch against the double reference, over several tiles and shards.
@@ -568,6 +608,7 @@ int main(void) {
         cmocka_unit_test(a_refused_energy_is_released),
         cmocka_unit_test(no_parameters_no_gradient),
         cmocka_unit_test(the_same_bits_for_any_number_of_threads),
+        cmocka_unit_test(native_bits_do_not_depend_on_tiles),
         cmocka_unit_test(the_sum_over_tiles_is_the_whole_gradient),
         cmocka_unit_test(an_empty_batch_has_a_zero_gradient),
         cmocka_unit_test(the_tile_follows_from_the_network),

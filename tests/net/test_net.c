@@ -59,9 +59,9 @@ typedef struct engine_case {
 } engine_case;
 
 static const engine_case engine_cases[] = {
-    {SR_ENGINE_SCALAR, SR_FP32, 1e-5, 0},
-    {SR_ENGINE_NATIVE, SR_FP32, 1e-5, 0},
-    {SR_ENGINE_ONEDNN, SR_FP32, 1e-5, 0},
+    {SR_ENGINE_SCALAR, SR_FP32, 1e-5, 0},    {SR_ENGINE_NATIVE, SR_FP32, 1e-5, 0},
+    {SR_ENGINE_NATIVE, SR_BF16, 3e-2, 0.25}, {SR_ENGINE_NATIVE, SR_BF16X3, 1e-4, 0.02},
+    {SR_ENGINE_AUTO, SR_FP32, 1e-5, 0},      {SR_ENGINE_ONEDNN, SR_FP32, 1e-5, 0},
     {SR_ENGINE_ONEDNN, SR_BF16, 3e-2, 0.25},
 };
 enum { ENGINE_CASES = sizeof engine_cases / sizeof *engine_cases };
