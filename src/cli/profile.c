@@ -193,7 +193,7 @@ static int read_lists(const cli_command *command, const profile_values *v, lists
     if (!v->threads)
         out->threads = (list){1, {sr_threads_resolve(0)}};
     if (status == CLI_GO)
-        status = read_counts(command, "batch", v->batch ? v->batch : "64", 10000000, &out->batches);
+        status = read_counts(command, "batch", v->batch ? v->batch : "64", 1000000, &out->batches);
     if (status == CLI_GO)
         status = read_counts(command, "steps", v->steps ? v->steps : "20", 1000000, &out->steps);
     return status;

@@ -153,14 +153,18 @@ static void print_number(roofline *r, point *p) {
     }
 }
 
-static void print_peak(roofline *r, double gflops, double from, const char *words, bool dashed) {
+// The words stand at the right end; those of a second, lower line at its left, where no points are.
+static void print_peak(roofline *r, double gflops, const char *words, bool second) {
+    const double from = gflops / r->profile->l2_gbs;
     sr_text_append(&r->script,
                    "set arrow from %.6g, %.6g to %.6g, %.6g nohead linecolor rgb '#333333' "
-                   "linewidth 1.4 dashtype %s\n"
-                   "set label '%s: %.3g GFLOP/s' at %.6g, %.6g right offset -0.5,0.6 font small "
-                   "textcolor rgb '#333333'\n",
-                   from, gflops, r->x_high, gflops, dashed ? "'-'" : "1", words, gflops, r->x_high,
-                   gflops);
+                   "linewidth 1.4 dashtype %s\n",
+                   from, gflops, r->x_high, gflops, second ? "'-'" : "1");
+    sr_text_append(&r->script,
+                   "set label '%s: %.*f GFLOP/s' at %.6g, %.6g %s,0.6 font small textcolor rgb "
+                   "'#333333'\n",
+                   words, gflops < 100 ? 1 : 0, gflops, second ? from : r->x_high, gflops,
+                   second ? "left offset 2" : "right offset -0.5");
 }
 
 // The slanted line, with its words along it where it starts.
@@ -186,9 +190,9 @@ static void print_roof(roofline *r) {
     const bool fp32 = p->peak_gflops == p->fma_gflops;
     snprintf(words, sizeof words, "peak, %s", fp32 ? "fp32" : sr_precision_name(p->of.precision));
     print_bandwidth(r);
-    print_peak(r, p->peak_gflops, p->peak_gflops / p->l2_gbs, words, false);
+    print_peak(r, p->peak_gflops, words, false);
     if (!fp32)
-        print_peak(r, p->fma_gflops, p->fma_gflops / p->l2_gbs, "peak, fp32", true);
+        print_peak(r, p->fma_gflops, "peak, fp32", true);
 }
 
 static void print_axes(roofline *r) {

@@ -29,6 +29,29 @@ refuses "" "$program" train --dataset rings --output m.safetensors --model mlp:d
 refuses "" "$program" train --dataset rings --output m.safetensors --model mlp:dim=2,widths=8,activation=sliu
 refuses "bash" "$program" completion fish
 
+# profiles
+small="--seconds 0.01 --threads 1 --model mlp:dim=2,widths=8,activation=silu"
+refuses "expected MODEL" "$program" profile
+refuses "absent.safetensors" "$program" profile absent.safetensors
+refuses "unknown model" "$program" profile --model mpl:dim=2
+refuses "1 output" "$program" profile --model classifier:channels=1,size=8,nf=2,features=4,classes=3,activation=relu
+# shellcheck disable=SC2086 # options, separated by blanks
+{
+    refuses "engine.*fast.*expected auto" "$program" profile $small --engine onednn,fast
+    refuses "precision.*fp8.*expected fp32" "$program" profile $small --precision fp8
+    refuses "batch.*'0'.*whole numbers" "$program" profile $small --batch 0
+    refuses "batch.*whole numbers" "$program" profile $small --batch 4,,8
+    refuses "steps.*'0'.*whole numbers" "$program" profile $small --steps 0
+    refuses "threads.*'-1'.*whole numbers" "$program" profile $small --threads -1
+    refuses "more than 16" "$program" profile $small --batch 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17
+    refuses "seconds" "$program" profile $small --seconds 0
+    refuses "noise" "$program" profile $small --noise -1
+    refuses "tile" "$program" profile $small --tile x
+    refuses "format.*expected text" "$program" profile $small --format xml
+    refuses "nothing was measured.*bf16" "$program" profile $small --engine scalar --precision bf16
+    refuses "proc" "$program" profile $small --output /proc/shortrun
+}
+
 # IDX
 for name in truncated magic huge empty; do
     refuses "$name-images" "$program" train --dataset "$name-images-idx3-ubyte" --output m.safetensors

@@ -7,7 +7,7 @@ cd "$work" || exit 1
 
 works "$program" --version
 works "$program" --help
-for command in run train sample energy evaluate report features info completion; do
+for command in run train sample energy evaluate report profile features info completion; do
     works "$program" $command --help
     grep -q '^Usage: shortrun '$command "$work/out" || wrong "$command --help shows no usage"
     works "$program" help $command
@@ -22,6 +22,8 @@ if command -v bash >/dev/null; then
                    [ "${COMPREPLY[*]}" = --fresh ]'
     works bash -c '. ./completion.bash; COMP_WORDS=(shortrun train --engine s); COMP_CWORD=3; _shortrun
                    [ "${COMPREPLY[*]}" = scalar ]'
+    works bash -c '. ./completion.bash; COMP_WORDS=(shortrun profile --precision bf16x); COMP_CWORD=3; _shortrun
+                   [ "${COMPREPLY[*]}" = bf16x3 ]'
 fi
 
 works "$program" train --dataset rings --iterations 30 --batch 32 --curve curve.csv --output m.safetensors
@@ -39,6 +41,20 @@ works "$program" evaluate --real rings --fake s.npy --limit 500
 works "$program" train --dataset good-images-idx3-ubyte --iterations 2 --batch 2 --output i.safetensors
 works "$program" sample i.safetensors --n 3 --output i.png
 works "$program" evaluate --real good-images-idx3-ubyte --fake good-images-idx3-ubyte --features none --k 2
+
+small=convnet:channels=1,size=12,nf=2,activation=silu
+works "$program" profile m.safetensors --seconds 0.01 --batch 8 --steps 2 --threads 1
+grep -q 'chain-steps/s' "$work/out" || wrong "profile: no chain-steps per second"
+works "$program" profile --model $small --seconds 0.01 --batch 4 --steps 2 --threads 1,2 --engine scalar \
+    --precision fp32,bf16 --training --format json --output p
+grep -q '"skipped"' "$work/out" || wrong "profile: scalar in bf16 was not listed as skipped"
+grep -q '"ms_per_training_iteration"' "$work/out" || wrong "profile: no iteration of training"
+[ "$(grep -c '"ms_per_step"' "$work/out")" = 2 ] || wrong "profile: not two combinations"
+same "$work/out" p/profile.json "what was printed and written"
+[ -s p/profile.csv ] && [ -s p/time_step.gp ] && [ -s p/roofline_scalar_fp32_t1_b4_k2.gp ] ||
+    wrong "profile: files are missing"
+works "$program" profile --model $small --seconds 0.01 --batch 4 --steps 2 --threads 1 --format csv
+grep -q 'conv3x3/1 1->2 @12x12,forward,' "$work/out" || wrong "profile: no first layer in the CSV"
 
 works "$program" run good.yaml --dry-run
 [ ! -e results ] || wrong "a dry run left files"
