@@ -6,7 +6,8 @@
 #include <immintrin.h>
 #include <string.h>
 
-#if !defined(__AMX_TILE__) || !defined(__AMX_BF16__)
+// gcc and older clangs spell the macros differently
+#if !defined(__AMX_BF16__) && !defined(__AMXBF16__)
 #error "compile with -mamx-tile -mamx-bf16"
 #endif
 
