@@ -160,6 +160,7 @@ typedef struct sr_profile_pass {
 
 typedef struct sr_profile_layer {
     char name[64]; // "conv4x4/2 32->64 @32x32": kernel, stride, channels, size of the input image
+    sr_engine engine;                         // never auto
     sr_profile_pass pass[SR_DIRECTION_COUNT]; // backward-weights: zeros without training
 } sr_profile_layer;
 
@@ -172,7 +173,7 @@ typedef struct sr_profile_layer {
 // the activation's derivative once for every chain, its weights once, at the precision's size (bf16
 // 2 bytes, else 4).
 typedef struct sr_profile {
-    sr_profile_case of; // engine, threads and tile resolved
+    sr_profile_case of; // threads and tile resolved
     char skipped[256];  // "", or why it cannot be run here; then nothing below is set
     size_t steps, runs; // steps of a run: fewer than K where that would take too long; runs counted
     double step_ms, step_ms_least, step_ms_most; // a step of the whole batch

@@ -293,6 +293,11 @@ static sr_status allocate(job *j) {
     return j->x && j->samples ? SR_OK : SR_ERROR_MEMORY;
 }
 
+static void take_engines(const sr_plan *plan, sr_profile *p) {
+    for (size_t l = 0; l < p->of.net.layer_count; l++)
+        p->layers[l].engine = sr_plan_engines(plan)[l];
+}
+
 static sr_status profile_dynamics(job *j, sr_profile *p) {
     sr_energy *energy = NULL;
     sr_status status =
@@ -303,6 +308,7 @@ static sr_status profile_dynamics(job *j, sr_profile *p) {
         status = sr_team_create(energy, p->of.threads, &j->team);
     if (status == SR_OK) {
         p->of.tile = sr_energy_tile(energy);
+        take_engines(sr_energy_plan(energy), p);
         find_peaks(p);
         describe_layers(p);
         status = profile_steps(j, p);

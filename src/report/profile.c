@@ -125,6 +125,8 @@ static void layer_rows(const sr_profile *p, size_t l, sr_table *table) {
         set_percent(table, row, 3, pass->ms / whole);
         set_number(table, row, 4, 1e-6 * pass->flop);
         set_number(table, row, 5, pass->bytes > 0 ? pass->flop / pass->bytes : 0);
+        if (!(pass->ms > 0)) // the engine leaves out what nobody wants
+            continue;
         set_number(table, row, 6, pass->gflops);
         set_percent(table, row, 7, pass->share);
     }
@@ -141,6 +143,16 @@ static void print_phases(const char *what, double whole, const double *phases, s
     sr_text_append(out, "other %.4g ms\n", whole - sum);
 }
 
+// What auto has chosen.
+static void print_engines(const sr_profile *p, sr_text *out) {
+    if (p->of.engine != SR_ENGINE_AUTO)
+        return;
+    sr_text_append(out, "Layers by engine: ");
+    for (size_t l = 0; l < p->of.net.layer_count; l++)
+        sr_text_append(out, "%s%s", l ? ", " : "", sr_engine_name(p->layers[l].engine));
+    sr_text_append(out, ".\n");
+}
+
 static void print_caption(const sr_profile *p, sr_text *out) {
     sr_text_append(
         out,
@@ -155,6 +167,7 @@ static void print_caption(const sr_profile *p, sr_text *out) {
     sr_text_append(out, ".\n");
     sr_text_append(out, "At least %.3g GB/s move, %.1f%% of the L2's %.4g; %.0f MB at the peak.\n",
                    p->gbs, 100 * p->l2_share, p->l2_gbs, p->peak_memory_mb);
+    print_engines(p, out);
     print_phases("Of a step", p->step_ms, p->phase_ms, out);
     if (!p->of.training)
         return;

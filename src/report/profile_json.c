@@ -32,11 +32,12 @@ static json_t *layer(const sr_profile *p, size_t l) {
     const sr_layer *of = &p->of.net.layers[l];
     const sr_conv_shape *s = &of->shape;
     json_t *object = json_pack(
-        "{s:s, s:[I,I,I], s:[I,I,I], s:[I,I], s:I, s:I, s:s}", "name", p->layers[l].name, "input",
-        (json_int_t)s->in_channels, (json_int_t)s->in_height, (json_int_t)s->in_width, "output",
-        (json_int_t)s->out_channels, (json_int_t)s->out_height, (json_int_t)s->out_width, "kernel",
-        (json_int_t)s->kernel_height, (json_int_t)s->kernel_width, "stride", (json_int_t)s->stride,
-        "padding", (json_int_t)s->padding, "activation", sr_activation_name(of->activation));
+        "{s:s, s:s, s:[I,I,I], s:[I,I,I], s:[I,I], s:I, s:I, s:s}", "name", p->layers[l].name,
+        "engine", sr_engine_name(p->layers[l].engine), "input", (json_int_t)s->in_channels,
+        (json_int_t)s->in_height, (json_int_t)s->in_width, "output", (json_int_t)s->out_channels,
+        (json_int_t)s->out_height, (json_int_t)s->out_width, "kernel", (json_int_t)s->kernel_height,
+        (json_int_t)s->kernel_width, "stride", (json_int_t)s->stride, "padding",
+        (json_int_t)s->padding, "activation", sr_activation_name(of->activation));
     for (int d = 0; object && d < SR_DIRECTION_COUNT; d++) {
         const sr_profile_pass *pass = &p->layers[l].pass[d];
         if (sr_profile_has(p, (sr_direction)d))

@@ -163,10 +163,15 @@ static void other_energies_have_no_layers(void **state) {
 
 // ---- measuring ----------------------------------------------------------------------------------
 
-static void check_pass(const sr_profile *p, const sr_profile_pass *pass) {
-    assert_true(pass->ms > 0 && isfinite(pass->ms));
+// An engine may leave out the last layer's forward pass, whose output nobody wants.
+static void check_pass(const sr_profile *p, size_t l, sr_direction direction) {
+    const sr_profile_pass *pass = &p->layers[l].pass[direction];
+    const bool optional = direction == SR_FORWARD && l + 1 == p->of.net.layer_count;
+    assert_true(isfinite(pass->ms) && pass->ms >= 0 && (optional || pass->ms > 0));
     assert_true(pass->flop > 0 && pass->bytes > 0);
-    assert_true(fabs(pass->gflops - 1e-6 * pass->flop / pass->ms) <= 1e-6 * pass->gflops);
+    assert_true(pass->ms > 0 || pass->gflops == 0);
+    assert_true(pass->ms == 0 ||
+                fabs(pass->gflops - 1e-6 * pass->flop / pass->ms) <= 1e-6 * pass->gflops);
     assert_true(fabs(pass->share - pass->gflops / p->peak_gflops) <= 1e-9);
 }
 
@@ -192,7 +197,7 @@ static void a_profile_is_consistent(void **state) {
     check_step(&p);
     for (size_t l = 0; l < of.net.layer_count; l++) {
         for (int d = SR_FORWARD; d <= SR_BACKWARD_DATA; d++) {
-            check_pass(&p, &p.layers[l].pass[d]);
+            check_pass(&p, l, (sr_direction)d);
             flop += p.layers[l].pass[d].flop;
             bytes += p.layers[l].pass[d].bytes;
         }
@@ -206,7 +211,9 @@ static void a_profile_is_consistent(void **state) {
     assert_true(p.iteration_ms == 0 && !p.skipped[0]);
     assert_int_equal(p.of.threads, 2);
     assert_int_equal(p.of.tile, 8);
-    assert_int_equal(p.of.engine, sr_engine_resolve(SR_ENGINE_AUTO));
+    for (size_t l = 0; l < of.net.layer_count; l++)
+        assert_true(p.layers[l].engine != SR_ENGINE_AUTO &&
+                    sr_engine_available(p.layers[l].engine));
 }
 
 static void a_profile_with_training_is_consistent(void **state) {
@@ -215,7 +222,7 @@ static void a_profile_with_training_is_consistent(void **state) {
     double sum = 0;
     check_step(&p);
     for (size_t l = 0; l < of.net.layer_count; l++)
-        check_pass(&p, &p.layers[l].pass[SR_BACKWARD_WEIGHTS]);
+        check_pass(&p, l, SR_BACKWARD_WEIGHTS);
     for (size_t i = 0; i < SR_PHASE_COUNT; i++) {
         assert_true(p.iteration_phase_ms[i] > 0);
         sum += p.iteration_phase_ms[i];
