@@ -216,7 +216,7 @@ static void choose(const lists *l, size_t i, sr_profile_case *of) {
 
 static sr_status measure_one(const sr_profile_case *of, size_t i, size_t total, sr_profile *out) {
     char detail[160];
-    snprintf(detail, sizeof detail, "%zu/%zu %s %s, %u threads, batch %zu, K = %zu", i + 1, total,
+    snprintf(detail, sizeof detail, "%zu/%zu %s %s, threads %u, batch %zu, K = %zu", i + 1, total,
              sr_engine_name(of->engine), sr_precision_name(of->precision), of->threads, of->batch,
              of->steps);
     sr_monitor_progress(cli_monitor(), "profile", detail, (double)i, (double)total);

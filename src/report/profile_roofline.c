@@ -15,6 +15,8 @@ static const size_t markers[SR_DIRECTION_COUNT] = {0, 6, 7};
 #define REACH 7.0     // CSS pixels from a point's middle that its marker takes
 #define NUMBER_W 15.0 // of a label, one or two digits
 #define NUMBER_H 13.0
+#define WORDS_W 168.0 // of a peak's line
+#define WORDS_H 15.0
 
 typedef struct point {
     size_t layer;
@@ -34,7 +36,7 @@ typedef struct roofline {
     size_t count;
     point points[POINTS_MAX];
     size_t taken; // boxes in which no label may stand
-    box boxes[2 * POINTS_MAX + 2];
+    box boxes[2 * POINTS_MAX + 4];
     sr_text data, script;
 } roofline;
 
@@ -114,10 +116,11 @@ static void place_points(roofline *r) {
     }
 }
 
+// No number stands on a peak's line.
 static void take_peaks(roofline *r) {
     const double peaks[] = {to_y(r, r->profile->peak_gflops), to_y(r, r->profile->fma_gflops)};
-    for (size_t i = 0; i < 2; i++) // the line, and the words on it
-        take(r, (box){0, r->width, peaks[i] - 2, peaks[i] + 18});
+    for (size_t i = 0; i < 2; i++)
+        take(r, (box){0, r->width, peaks[i] - 1, peaks[i] + 1});
 }
 
 // ---- drawing ------------------------------------------------------------------------------------
@@ -153,18 +156,31 @@ static void print_number(roofline *r, point *p) {
     }
 }
 
-// The words stand at the right end; those of a second, lower line at its left, where no points are.
-static void print_peak(roofline *r, double gflops, const char *words, bool second) {
-    const double from = gflops / r->profile->l2_gbs;
+// Where the words of a peak's line stand: the rightmost free place above the line, else below it.
+static box find_words_place(const roofline *r, double line) {
+    for (int below = 0; below < 2; below++) {
+        const double low = below ? line - WORDS_H - 2 : line + 2;
+        for (double right = r->width - 4; right > WORDS_W; right -= 10) {
+            const box b = {right - WORDS_W, right, low, low + WORDS_H};
+            if (is_free(r, &b) && under_bandwidth(r, &b))
+                return b;
+        }
+    }
+    return (box){r->width - WORDS_W - 4, r->width - 4, line + 2, line + 2 + WORDS_H};
+}
+
+static void print_peak(roofline *r, double gflops, const char *words, bool dashed) {
+    const box place = find_words_place(r, to_y(r, gflops));
+    take(r, place);
     sr_text_append(&r->script,
                    "set arrow from %.6g, %.6g to %.6g, %.6g nohead linecolor rgb '#333333' "
                    "linewidth 1.4 dashtype %s\n",
-                   from, gflops, r->x_high, gflops, second ? "'-'" : "1");
+                   gflops / r->profile->l2_gbs, gflops, r->x_high, gflops, dashed ? "'-'" : "1");
     sr_text_append(&r->script,
-                   "set label '%s: %.*f GFLOP/s' at %.6g, %.6g %s,0.6 font small textcolor rgb "
+                   "set label '%s: %.*f GFLOP/s' at %.6g, %.6g right font small textcolor rgb "
                    "'#333333'\n",
-                   words, gflops < 100 ? 1 : 0, gflops, second ? from : r->x_high, gflops,
-                   second ? "left offset 2" : "right offset -0.5");
+                   words, gflops < 100 ? 1 : 0, gflops, from_x(r, place.right),
+                   from_y(r, (place.low + place.high) / 2));
 }
 
 // The slanted line, with its words along it where it starts.
