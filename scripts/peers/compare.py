@@ -222,6 +222,9 @@ def arguments() -> argparse.Namespace:
 
 
 def compare(options) -> dict:
+    if os.getloadavg()[0] > 0.5:
+        say(f"the machine is busy (load {os.getloadavg()[0]:.1f}): threads that wait for each other lose most by it, "
+            "and the ratios mean little")
     found, absent, versions = start_peers(options)
     report = {"date": time.strftime("%Y-%m-%d %H:%M"), "machine": machine(), "versions": versions,
               "settings": {key: getattr(options, key) for key in

@@ -134,6 +134,7 @@ def markdown(report: dict) -> str:
     all_lines = lines(report)
     parts = ["# shortrun beside its peers", "",
              ", ".join([machine.get("cpu", "unknown CPU"), f"{settings['threads']} threads", report.get("date", ""),
+                        *([f"load {machine['load'][0]:.1f} at the start"] if "load" in machine else []),
                         *(f"{name} {version}" for name, version in report["versions"].items())]) + ".", "",
              f"Milliseconds for a step of all chains or for a training iteration: median (smallest to largest) of "
              f"{settings['rounds']} rounds, in each of which all were measured in turn for {settings['seconds']:g} s. "
