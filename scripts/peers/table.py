@@ -124,9 +124,16 @@ def rate_rows(report: dict) -> list[list[str]]:
 
 
 def form_rows(report: dict) -> list[list[str]]:
-    return [[WORKLOADS[u["workload"]].title, NAMES[u["who"]], u["precision"], u["form"], milliseconds(u if u["ms"] else None),
-             u.get("error") or ("dropped after the first round" if u.get("dropped") else "")]
-            for u in report["units"] if u["who"] != "shortrun"]
+    rows = []
+    for unit in report["units"]:
+        if unit["who"] == "shortrun":
+            continue
+        workload = WORKLOADS[unit["workload"]]
+        rate = f"{workload.flops / median(unit) / 1e6:.0f}" if unit["ms"] else "-"
+        remark = unit.get("error") or ("dropped after the first round" if unit.get("dropped") else "")
+        rows.append([workload.title, NAMES[unit["who"]], unit["precision"], unit["form"],
+                     milliseconds(unit if unit["ms"] else None), rate, remark])
+    return rows
 
 
 def markdown(report: dict) -> str:
@@ -151,7 +158,7 @@ def markdown(report: dict) -> str:
                   aligned([["work", "precision", "engine", "threads", "ms", "GFLOP/s", "of peak", "MB"], *rates])]
     if forms:
         parts += ["", "## All forms of the peers", "",
-                  aligned([["work", "peer", "precision", "form", "ms", "remark"], *forms])]
+                  aligned([["work", "peer", "precision", "form", "ms", "GFLOP/s", "remark"], *forms])]
     judged = [line.met for line in all_lines if line.met is not None]
     parts += ["", f"Targets met: {sum(judged)} of {len(judged)} that were measured."]
     return "\n".join(parts) + "\n"
