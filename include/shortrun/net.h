@@ -162,6 +162,8 @@ SR_API sr_status sr_net_reference_f64(const sr_net *net, const double *theta, si
 // iteration. State: per layer an input-side vector, kept between iterations and in checkpoints.
 typedef struct sr_spectral sr_spectral;
 
+// The engines native and auto leave it to oneDNN where that is built in: it works on one image.
+
 SR_API sr_status sr_spectral_create(const sr_net *net, sr_engine engine, uint64_t seed,
                                     sr_spectral **out);
 SR_API void sr_spectral_destroy(sr_spectral *spectral);

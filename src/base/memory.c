@@ -3,6 +3,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+// Memory of at least so many bytes is asked for in pages of this size: a sampler that walks through
+// megabytes otherwise spends a tenth of its time on address translation.
+#define HUGE_PAGE ((size_t)1 << 21)
 
 bool sr_size_mul(size_t a, size_t b, size_t *out) {
     return !__builtin_mul_overflow(a, b, out);
@@ -22,12 +29,19 @@ void *sr_alloc(size_t count, size_t size) {
     rounded -= rounded % SR_ALIGNMENT;
     if (rounded == 0)
         rounded = SR_ALIGNMENT;
-    void *memory = aligned_alloc(SR_ALIGNMENT, rounded);
+    const bool huge = rounded >= HUGE_PAGE && rounded <= SIZE_MAX - HUGE_PAGE;
+    if (huge)
+        rounded = (rounded + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    void *memory = aligned_alloc(huge ? HUGE_PAGE : SR_ALIGNMENT, rounded);
     if (!memory) {
         sr_fail(SR_ERROR_MEMORY, "out of memory: could not get %zu bytes", bytes);
         return NULL;
     }
-    memset(memory, 0, rounded);
+#ifdef MADV_HUGEPAGE
+    if (huge)
+        (void)madvise(memory, rounded, MADV_HUGEPAGE); // advice: without it all works, slower
+#endif
+    memset(memory, 0, bytes);
     return memory;
 }
 

@@ -27,6 +27,7 @@ typedef struct native_chain {
     const sr_kernels *kernels;
     native_layer *layers;
     float *tap_weights; // scratch of set_weights for a thin layer
+    void *memory;       // of all of them
 } native_chain;
 
 // One layer's tensors: words of the format, but those named floats.
@@ -49,6 +50,7 @@ typedef struct native_state {
     // channels); the same row and a row of gradients as lanes of floats; packed weight gradients
     float *rows, *row, *dy, *dw, *lane_sums;
     double *clock; // of time_layers, or NULL
+    void *memory;  // of all of them
 } native_state;
 
 static size_t in_pixels(const native_layer *l) {
@@ -70,6 +72,19 @@ static size_t round_up(size_t n, size_t unit) {
 // Words a pixel and lane of `channels` channels between layers.
 static size_t words_of(const native_chain *chain, size_t channels) {
     return sr_lanes_words(chain->format, channels);
+}
+
+// One piece of memory for all arrays, so that it comes in large pages: a layout is gone through
+// twice, first without memory to find the size.
+typedef struct arena {
+    char *memory;
+    size_t used;
+} arena;
+
+static void *take(arena *a, size_t words) {
+    const size_t at = a->used;
+    a->used += round_up(words * sizeof(uint32_t), SR_ALIGNMENT);
+    return a->memory ? a->memory + at : NULL;
 }
 
 // ---- creation -----------------------------------------------------------------------------------
@@ -108,12 +123,17 @@ static sr_status layer_create(const native_chain *chain, const sr_layer *layers,
     } else {
         status = sr_lanes_conv_create(s, true, format, &out->backward);
     }
-    if (status)
-        return status;
-    out->w_forward = sr_alloc(format->packed_words(&out->forward), sizeof(uint32_t));
-    out->w_backward = sr_alloc(format->packed_words(&out->backward), sizeof(uint32_t));
-    out->bias = sr_alloc(s->out_channels, sizeof(float));
-    return out->w_forward && out->w_backward && out->bias ? SR_OK : SR_ERROR_MEMORY;
+    return status;
+}
+
+static void chain_layout(native_chain *chain, arena *a) {
+    for (size_t l = 0; l < chain->count; l++) {
+        native_layer *layer = &chain->layers[l];
+        layer->w_forward = take(a, chain->format->packed_words(&layer->forward));
+        layer->w_backward = take(a, chain->format->packed_words(&layer->backward));
+        layer->bias = take(a, layer->shape.out_channels);
+    }
+    chain->tap_weights = take(a, sr_layer_weights(&chain->layers[0].layer));
 }
 
 static void chain_destroy(void *self) {
@@ -124,12 +144,9 @@ static void chain_destroy(void *self) {
         native_layer *layer = &chain->layers[l];
         sr_lanes_conv_clear(&layer->forward);
         sr_lanes_conv_clear(&layer->backward);
-        sr_free(layer->w_forward);
-        sr_free(layer->w_backward);
-        sr_free(layer->bias);
     }
     sr_free(chain->layers);
-    sr_free(chain->tap_weights);
+    sr_free(chain->memory);
     sr_free(chain);
 }
 
@@ -145,10 +162,17 @@ static sr_status chain_create(const sr_layer *layers, size_t count, size_t batch
                             .kernels = sr_kernels_get()};
     chain->format = &chain->lanes->formats[precision];
     chain->layers = sr_alloc(count, sizeof *chain->layers);
-    chain->tap_weights = sr_alloc(sr_layer_weights(&layers[0]), sizeof(float));
-    sr_status status = chain->layers && chain->tap_weights ? SR_OK : SR_ERROR_MEMORY;
+    sr_status status = chain->layers ? SR_OK : SR_ERROR_MEMORY;
     for (size_t l = 0; l < count && !status; l++)
         status = layer_create(chain, layers, l, &chain->layers[l]);
+    arena a = {0};
+    if (!status) {
+        chain_layout(chain, &a);
+        a = (arena){.memory = chain->memory = sr_alloc(a.used, 1)};
+        status = a.memory ? SR_OK : SR_ERROR_MEMORY;
+    }
+    if (!status)
+        chain_layout(chain, &a);
     if (status)
         chain_destroy(chain);
     else
@@ -185,26 +209,8 @@ static void state_destroy(void *self) {
     native_state *state = self;
     if (!state)
         return;
-    for (size_t l = 0; state->layers && l < state->chain->count; l++) {
-        native_tensors *t = &state->layers[l];
-        sr_free(t->y);
-        sr_free(t->d);
-        if (t->g != t->d)
-            sr_free(t->g);
-    }
     sr_free(state->layers);
-    if (state->input != (uint32_t *)(void *)state->x)
-        sr_free(state->input);
-    sr_free(state->x);
-    sr_free(state->seed);
-    sr_free(state->dx);
-    sr_free(state->sums);
-    sr_free(state->slopes);
-    sr_free(state->rows);
-    sr_free(state->row);
-    sr_free(state->dy);
-    sr_free(state->dw);
-    sr_free(state->lane_sums);
+    sr_free(state->memory);
     sr_free(state);
 }
 
@@ -217,8 +223,7 @@ static size_t row_floats(const sr_conv_shape *s) { // one transposed input row
     return SR_LANES * (s->in_width + 2 * s->padding) * s->in_channels;
 }
 
-// Scratch of backward-weights, made at the first call: sampling does without.
-static sr_status weights_scratch(native_state *state) {
+static void weights_layout(native_state *state, arena *a) {
     const native_chain *chain = state->chain;
     size_t rows = 0, row = 0, dy = 0, dw = 0, channels = 0;
     for (size_t l = 0; l < chain->count; l++) {
@@ -229,68 +234,68 @@ static sr_status weights_scratch(native_state *state) {
         channels = larger(channels, s->out_channels);
         dw = larger(dw, s->kernel_height * s->out_channels * weight_columns(s));
     }
-    state->rows = sr_alloc(rows + SR_LANES, sizeof(float)); // a last block may read beyond its row
-    state->row = sr_alloc(row, sizeof(float));
-    state->dy = sr_alloc(dy, sizeof(float));
-    state->dw = sr_alloc(dw, sizeof(float));
-    state->lane_sums = sr_alloc(channels * SR_LANES, sizeof(float));
-    return state->rows && state->row && state->dy && state->dw && state->lane_sums
-               ? SR_OK
-               : SR_ERROR_MEMORY;
+    state->rows = take(a, rows + SR_LANES); // a last block may read beyond its row
+    state->row = take(a, row);
+    state->dy = take(a, dy);
+    state->dw = take(a, dw);
+    state->lane_sums = take(a, channels * SR_LANES);
 }
 
-static uint32_t *tensor_create(size_t pixels, size_t words, size_t lanes) {
-    return sr_alloc(pixels * words * lanes, sizeof(uint32_t));
-}
-
-static sr_status tensors_create(const native_chain *chain, size_t l, native_tensors *t) {
+static void tensors_layout(const native_chain *chain, size_t l, native_tensors *t, arena *a) {
     const native_layer *layer = &chain->layers[l];
     const bool last = l + 1 == chain->count;
     const size_t channels = layer->shape.out_channels, words = words_of(chain, channels);
-    const size_t pixels = out_pixels(layer), lanes = chain->batch;
+    const size_t values = out_pixels(layer) * chain->batch;
     const bool wide = last || chain->format->derivative_floats;
-    t->y = tensor_create(pixels, last ? channels : words, lanes);
-    t->d = tensor_create(pixels, wide ? channels : words, lanes);
-    t->g = wide && !chain->format->floats ? tensor_create(pixels, words, lanes) : t->d;
-    return t->y && t->d && t->g ? SR_OK : SR_ERROR_MEMORY;
+    t->y = take(a, values * (last ? channels : words));
+    t->d = take(a, values * (wide ? channels : words));
+    t->g = wide && !chain->format->floats ? take(a, values * words) : t->d;
+}
+
+// Floats of one row and block of either pass of a layer.
+static size_t sums_floats(const native_layer *layer, size_t lanes) {
+    const sr_lanes_conv *forward = &layer->forward, *backward = &layer->backward;
+    const size_t channels = layer->thin ? backward->out_channels : sr_lanes_block(backward, 0);
+    return lanes *
+           larger(forward->out_width * sr_lanes_block(forward, 0), backward->out_width * channels);
+}
+
+static void state_layout(native_state *state, arena *a) {
+    const native_chain *chain = state->chain;
+    const size_t lanes = chain->batch;
+    const native_layer *first = &chain->layers[0], *last = &chain->layers[chain->count - 1];
+    const size_t inputs = in_pixels(first) * first->shape.in_channels;
+    const size_t words = in_pixels(first) * words_of(chain, first->shape.in_channels);
+    size_t sums = 0;
+    state->x = take(a, inputs * lanes);
+    state->input = chain->format->floats ? (uint32_t *)(void *)state->x : take(a, words * lanes);
+    state->seed = take(a, out_pixels(last) * last->shape.out_channels * lanes);
+    state->dx = take(a, inputs * lanes);
+    for (size_t l = 0; l < chain->count; l++) {
+        tensors_layout(chain, l, &state->layers[l], a);
+        sums = larger(sums, sums_floats(&chain->layers[l], lanes));
+    }
+    state->sums = take(a, sums);
+    state->slopes = take(a, sums);
+    weights_layout(state, a);
 }
 
 static sr_status state_create(const void *self, void **out) {
     const native_chain *chain = self;
-    const size_t lanes = chain->batch;
-    const native_layer *first = &chain->layers[0], *last = &chain->layers[chain->count - 1];
+    arena a = {0};
     *out = NULL;
     native_state *state = sr_alloc(1, sizeof *state);
     if (!state)
         return SR_ERROR_MEMORY;
     state->chain = chain;
-    const size_t inputs = in_pixels(first) * first->shape.in_channels;
-    const size_t outputs = out_pixels(last) * last->shape.out_channels;
-    size_t sums = 0;
     state->layers = sr_alloc(chain->count, sizeof *state->layers);
-    state->x = sr_alloc(inputs * lanes, sizeof(float));
-    state->input =
-        chain->format->floats
-            ? (uint32_t *)(void *)state->x
-            : tensor_create(in_pixels(first), words_of(chain, first->shape.in_channels), lanes);
-    state->seed = sr_alloc(outputs * lanes, sizeof(float));
-    state->dx = sr_alloc(inputs * lanes, sizeof(float));
-    if (!state->layers || !state->x || !state->input || !state->seed || !state->dx)
+    if (!state->layers)
         goto fail;
-    for (size_t l = 0; l < chain->count; l++) {
-        const native_layer *layer = &chain->layers[l];
-        if (tensors_create(chain, l, &state->layers[l]))
-            goto fail;
-        sums = larger(sums, layer->forward.out_width * sr_lanes_block(&layer->forward, 0) * lanes);
-        sums = larger(sums, layer->backward.out_width *
-                                (layer->thin ? layer->backward.out_channels
-                                             : sr_lanes_block(&layer->backward, 0)) *
-                                lanes);
-    }
-    state->sums = sr_alloc(sums, sizeof(float));
-    state->slopes = sr_alloc(sums, sizeof(float));
-    if (!state->sums || !state->slopes || weights_scratch(state))
+    state_layout(state, &a);
+    a = (arena){.memory = state->memory = sr_alloc(a.used, 1)};
+    if (!a.memory)
         goto fail;
+    state_layout(state, &a);
     *out = state;
     return SR_OK;
 fail:
