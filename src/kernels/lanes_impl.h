@@ -421,6 +421,7 @@ LANES_INLINE size_t lanes_place(size_t e, size_t pixels, size_t channels) {
 // V_WIDTH chains abreast: block b of group g gives the elements 64 g + b + (0, 16, 32, 48) of each.
 LANES_INLINE void lanes_update_chains(const sr_update *u, uint64_t chain, size_t pixels,
                                       size_t channels, size_t lanes, const float *g, float *x) {
+    const random_keys keys = random_keys_make(u->stream);
     const size_t n = pixels * channels;
     uint32_t low[V_WIDTH], high[V_WIDTH];
     for (size_t i = 0; i < V_WIDTH; i++) {
@@ -433,7 +434,7 @@ LANES_INLINE void lanes_update_chains(const sr_update *u, uint64_t chain, size_t
         if (e >= n)
             continue;
         vu words[4] = {vu_set((uint32_t)block), vu_set(u->step), chain_low, chain_high};
-        random_rounds(u->stream, words);
+        random_rounds(&keys, words);
         for (size_t w = 0; w < 4 && e + RANDOM_BLOCKS * w < n; w += 2) {
             vf first, second;
             random_box_muller(words[w], words[w + 1], &first, &second);

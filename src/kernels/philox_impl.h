@@ -8,20 +8,31 @@
 #define RANDOM_GROUP 64  // elements of one group
 #define RANDOM_BLOCKS 16 // its Philox blocks; element 16 w + b is word w of block b
 
+// The keys of all rounds.
+typedef struct random_keys {
+    uint32_t at[PHILOX_ROUNDS][2];
+} random_keys;
+
+static inline random_keys random_keys_make(sr_stream stream) {
+    random_keys keys;
+    for (uint32_t round = 0; round < PHILOX_ROUNDS; round++) {
+        keys.at[round][0] = stream.key[0] + round * PHILOX_W0;
+        keys.at[round][1] = stream.key[1] + round * PHILOX_W1;
+    }
+    return keys;
+}
+
 // The ten rounds on the counters in words. Between rounds the words stay spread out as the
 // multiplication wants them: what stands above their 32 bits is never looked at.
-static inline void random_rounds(sr_stream stream, vu words[4]) {
+static inline void random_rounds(const random_keys *keys, vu words[4]) {
     vw c0 = vw_spread(words[0]), c1 = vw_spread(words[1]);
     vw c2 = vw_spread(words[2]), c3 = vw_spread(words[3]);
-    uint32_t k0 = stream.key[0], k1 = stream.key[1];
     for (int round = 0; round < PHILOX_ROUNDS; round++) {
         const vw product0 = vw_multiply(c0, PHILOX_M0), product1 = vw_multiply(c2, PHILOX_M1);
-        c0 = vw_xor(vw_high(product1), c1, k0);
-        c2 = vw_xor(vw_high(product0), c3, k1);
+        c0 = vw_xor(vw_high(product1), c1, keys->at[round][0]);
+        c2 = vw_xor(vw_high(product0), c3, keys->at[round][1]);
         c1 = product1;
         c3 = product0;
-        k0 += PHILOX_W0;
-        k1 += PHILOX_W1;
     }
     words[0] = vw_join(c0);
     words[1] = vw_join(c1);

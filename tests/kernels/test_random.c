@@ -156,24 +156,32 @@ static void tails_are_normal(void **state) {
     }
 }
 
-// Kolmogorov and Smirnov's distance on 2^16 equally likely bins; 1.95 / sqrt(n) is exceeded by
-// chance once in a thousand.
+// Kolmogorov and Smirnov's distance of 10^8 normals on 2^16 equally likely bins; 1.95 / sqrt(n) is
+// exceeded by chance once in a thousand.
 static void distribution_is_normal(void **state) {
-    enum { BINS = 1 << 16 };
+    enum { BINS = 1 << 16, RUN = 100000, RUNS = 1000 };
+    const double n = (double)RUN * RUNS;
     size_t *counts = sr_alloc(BINS, sizeof *counts);
+    float *run = sr_alloc(RUN, sizeof *run);
     assert_non_null(counts);
-    for (size_t i = 0; i < SAMPLES; i++) {
-        double p = 0.5 * erfc(-(double)samples[i] * 0.70710678118654752440);
-        size_t bin = (size_t)(p * BINS);
-        counts[bin < BINS ? bin : BINS - 1]++;
+    assert_non_null(run);
+    const sr_stream stream = sr_stream_make(2025, SR_PURPOSE_TEST, 0);
+    for (uint64_t chain = 0; chain < RUNS; chain++) {
+        sr_kernels_get()->normal(stream, chain, 7, RUN, run);
+        for (size_t i = 0; i < RUN; i++) {
+            double p = 0.5 * erfc(-(double)run[i] * 0.70710678118654752440);
+            size_t bin = (size_t)(p * BINS);
+            counts[bin < BINS ? bin : BINS - 1]++;
+        }
     }
     double distance = 0, below = 0;
     for (size_t b = 0; b < BINS; b++) {
         below += (double)counts[b];
-        distance = fmax(distance, fabs(below / SAMPLES - (double)(b + 1) / BINS));
+        distance = fmax(distance, fabs(below / n - (double)(b + 1) / BINS));
     }
     sr_free(counts);
-    assert_true(distance < 1.95 / sqrt((double)SAMPLES));
+    sr_free(run);
+    assert_true(distance < 1.95 / sqrt(n));
 }
 
 // Of x[i] and x[i + lag], and of their squares, over all i with a partner in the same run of
