@@ -56,6 +56,13 @@ const char *cli_optimiser_choice(int value);
         .help = "threads (default: all); no result depends on their number", __VA_ARGS__           \
     }
 
+#define CLI_RETUNE(...)                                                                            \
+    {                                                                                              \
+        .name = "retune", .type = CLI_FLAG,                                                        \
+        .help = "measure anew which engine and tile are fastest here, as on the first use",        \
+        __VA_ARGS__                                                                                \
+    }
+
 bool cli_ends_with(const char *text, const char *end);
 
 // Whether a file of this name can be written, as far as that can be seen before the work: its

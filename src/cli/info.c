@@ -75,13 +75,15 @@ static json_t *collect(const info_values *v) {
                                 json_string(sr_engine_version(engine)));
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:o}",
+        "{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:s, "
+        "s:o}",
         "version", SR_VERSION, "cpu", cpu->brand, "isa_best", sr_isa_name(cpu->best), "isa_active",
         sr_isa_name(cpu->active), "avx512_bf16", cpu->avx512_bf16, "amx_bf16", cpu->amx_bf16,
         "l1d_bytes", (json_int_t)cpu->l1d, "l2_bytes", (json_int_t)cpu->l2, "l3_bytes",
         (json_int_t)cpu->l3, "cores", (json_int_t)cpu->cores, "threads", (json_int_t)cpu->threads,
         "memory_bytes", (json_int_t)cpu->memory, "peak_threads", (json_int_t)threads, "peak_gflops",
-        sr_peak_gflops(threads), "engine_auto", "native or onednn, by layer", "engines", engines);
+        sr_peak_gflops(threads), "peak_bf16_gflops", sr_peak_bf16_gflops(threads), "peak_l2_gbs",
+        sr_peak_l2_gbs(threads), "engine_auto", "native or onednn, by layer", "engines", engines);
     if (root) {
         add_data(root, v->data);
         add_features(root);
@@ -144,6 +146,8 @@ static void print_text(json_t *root) {
     printf("FMA peak    %.0f GFLOP/s in fp32 with %.0f thread%s (measured)\n",
            number(root, "peak_gflops"), number(root, "peak_threads"),
            number(root, "peak_threads") == 1.0 ? "" : "s");
+    printf("            %.0f GFLOP/s in bf16, %.0f GB/s from the L2\n",
+           number(root, "peak_bf16_gflops"), number(root, "peak_l2_gbs"));
     printf("engines     ");
     bool first = true;
     json_object_foreach(json_object_get(root, "engines"), name, value) {

@@ -14,7 +14,7 @@ typedef struct profile_values {
     const char *model, *engine, *precision, *threads, *batch, *steps, *output;
     uint64_t tile;
     double noise, seconds;
-    bool training;
+    bool training, retune;
     int format;
 } profile_values;
 
@@ -52,11 +52,12 @@ static const cli_option table[] = {
      .value = "N",
      AT(tile),
      .high = 1e6,
-     .help = "chains that a thread takes at a time (default: chosen from the network alone)"},
+     .help = "chains that a thread takes at a time (default: chosen)"},
     {.name = "training",
      .type = CLI_FLAG,
      AT(training),
      .help = "time iterations of training too, on noise in place of data"},
+    CLI_RETUNE(AT(retune)),
     {.name = "engine",
      .type = CLI_TEXT,
      .value = "LIST",
@@ -294,6 +295,8 @@ static int run(const cli_command *command, int argc, char **argv) {
         return parse;
     if (parsed.operand_count == 0 && !v.model)
         return cli_usage(command, "expected MODEL.safetensors or --model TEXT");
+    if (v.retune)
+        sr_tuning_forget();
     cli_catch_signals();
     sr_status status = parsed.operand_count > 0
                            ? cli_model_load(parsed.operands[0], v.model, &net, &theta, NULL)

@@ -6,7 +6,7 @@
 
 typedef struct run_values {
     const char *results, *data, *cells;
-    bool fresh, dry_run, no_report, keys;
+    bool fresh, dry_run, no_report, keys, retune;
     unsigned threads;
     double checkpoint_every;
 } run_values;
@@ -39,6 +39,7 @@ static const cli_option table[] = {
      AT(dry_run),
      .help = "print the cells with their parameters, estimated time and memory; run nothing"},
     CLI_THREADS(AT(threads)),
+    CLI_RETUNE(AT(retune)),
     {.name = "checkpoint-every",
      .type = CLI_NUMBER,
      .value = "SECONDS",
@@ -176,6 +177,8 @@ static int run(const cli_command *command, int argc, char **argv) {
         return print_keys();
     if (parsed.operand_count == 0)
         return cli_parse(command, argc, argv, &v, &parsed);
+    if (v.retune)
+        sr_tuning_forget();
     const char *file = parsed.operands[0];
     const sr_run_options run_options = {.data_folder = v.data,
                                         .filter = v.cells,

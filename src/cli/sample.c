@@ -16,6 +16,7 @@ typedef struct sample_values {
     size_t n;
     uint64_t seed;
     unsigned threads;
+    bool retune;
     sr_engine engine;
     sr_precision precision;
     double window;
@@ -106,6 +107,7 @@ static const cli_option table[] = {
     CLI_ENGINE(AT(engine), .heading = "Machine"),
     CLI_PRECISION(AT(precision)),
     CLI_THREADS(AT(threads)),
+    CLI_RETUNE(AT(retune)),
     {.name = "window",
      .type = CLI_NUMBER,
      .value = "W",
@@ -279,6 +281,8 @@ static int run(const cli_command *command, int argc, char **argv) {
     const int parse = cli_parse(command, argc, argv, &v, &parsed);
     if (parse != CLI_GO)
         return parse;
+    if (v.retune)
+        sr_tuning_forget();
     if (!v.output)
         return cli_usage(command, "--output FILE.npy or FILE.png is missing");
     sr_status status = cli_samples_check_name(v.output);

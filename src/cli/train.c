@@ -12,7 +12,7 @@ typedef struct train_values {
     uint64_t data_seed;
     size_t data_limit;
     double checkpoint_every;
-    bool fresh, match_data_noise;
+    bool fresh, match_data_noise, retune;
     sr_train_options train;
 } train_values;
 
@@ -228,6 +228,7 @@ static const cli_option table[] = {
     CLI_ENGINE(TRAIN(engine), .heading = "Machine"),
     CLI_PRECISION(TRAIN(precision)),
     CLI_THREADS(TRAIN(threads)),
+    CLI_RETUNE(AT(retune)),
     {.name = "tile",
      .type = CLI_COUNT,
      .value = "N",
@@ -367,6 +368,8 @@ static int run(const cli_command *command, int argc, char **argv) {
         return status;
     sr_train_options_default(&v.train, data.height > 1 || data.width > 1);
     cli_parse(command, argc, argv, &v, &parsed);
+    if (v.retune)
+        sr_tuning_forget();
     if (v.match_data_noise)
         v.train.data_noise = fmax(v.train.data_noise, v.train.dynamics.noise);
     cli_catch_signals();
