@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from cases import NAMES, WORKLOADS, Comparison, comparisons
+from cases import NAMES, TARGET_SHARE, WORKLOADS, Comparison, comparisons
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def find(report: dict, workload: str, side: tuple) -> tuple[dict | None, str]:
     who, precision, form, threads = side
     form = report["settings"]["engine"] if form == "main" else form
     threads = threads or report["settings"]["threads"]
-    units = [u for u in report["units"] if (u["workload"], u["who"], u["precision"], u["threads"]) ==
-             (workload, who, precision, threads) and form in (None, u["form"])]
+    units = [u for u in report["units"] if (u["workload"], u["who"], u["threads"]) == (workload, who, threads) and
+             precision in (None, u["precision"]) and form in (None, u["form"])]
     measured = [u for u in units if u["ms"] and not u.get("dropped") and not u.get("error")]
     if measured:
         return min(measured, key=median), ""
@@ -79,6 +79,7 @@ def milliseconds(unit: dict | None) -> str:
 
 def name_of(side: tuple, unit: dict | None, ours: bool = False) -> str:
     who, precision, form, threads = side
+    precision = unit["precision"] if unit else precision or "any"
     words = [precision] if ours else [NAMES[who], precision]
     if threads:
         words.append(f"{threads} thread{'s' if threads > 1 else ''}")
@@ -116,9 +117,12 @@ def rate_rows(report: dict) -> list[list[str]]:
         details = unit.get("details") or {}
         if unit["who"] == "shortrun" and unit["ms"] and "gflops" in details:
             share = details.get("share")
+            wanted = None if WORKLOADS[unit["workload"]].training or unit["workload"] == "mlp" or \
+                unit["form"] != "native" else TARGET_SHARE[unit["precision"]]
             rows.append([WORKLOADS[unit["workload"]].title, unit["precision"], unit["form"], str(unit["threads"]),
                          f"{median(unit):.3g}", f"{details['gflops']:.0f}",
                          f"{100 * share:.0f}%" if isinstance(share, float) else "-",
+                         f"{100 * wanted:.0f}%" if wanted else "-",
                          f"{details['peak_rss_mb']:.0f}" if "peak_rss_mb" in details else "-"])
     return rows
 
@@ -155,7 +159,7 @@ def markdown(report: dict) -> str:
     rates, forms = rate_rows(report), form_rows(report)
     if rates:
         parts += ["", "## Rates of shortrun", "",
-                  aligned([["work", "precision", "engine", "threads", "ms", "GFLOP/s", "of peak", "MB"], *rates])]
+                  aligned([["work", "precision", "engine", "threads", "ms", "GFLOP/s", "of peak", "target", "MB"], *rates])]
     if forms:
         parts += ["", "## All forms of the peers", "",
                   aligned([["work", "peer", "precision", "form", "ms", "GFLOP/s", "remark"], *forms])]
