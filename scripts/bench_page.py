@@ -18,7 +18,7 @@ from pathlib import Path
 
 # Okabe and Ito's colours, as in the reports of experiments.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC3311", "#CC79A7", "#56B4E9", "#333333", "#999933"]
-NOISE_WORDS = ("process_time", "real_time")  # Google Benchmark's own parts of a name
+NOISE_WORDS = ("process_time", "real_time", "manual_time")  # Google Benchmark's own parts of a name
 RATES = {"flops": ("GFLOP/s", 1e9), "elements": ("elements a nanosecond", 1e9)}
 UNITS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}  # milliseconds
 

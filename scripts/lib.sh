@@ -113,9 +113,11 @@ run_tests() {
 # Tests that take long stay out ("slow"). Libraries' one-time allocations are no leaks of ours: hwloc's
 # OpenCL plugin, OpenBLAS's and OpenMP's threads; tests/cli/lsan.supp names them.
 sanitised_tests() {
+    sanitised=$1
+    shift
     ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 LSAN_OPTIONS=suppressions=$PWD/tests/cli/lsan.supp \
         UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-        run_tests "$1" --no-suite slow --timeout-multiplier 4
+        run_tests "$sanitised" --no-suite slow --timeout-multiplier 4 "$@"
 }
 
 # The last lines of a test script; the status says the same.

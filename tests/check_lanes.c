@@ -234,31 +234,60 @@ static void check_formats(const sr_lanes_kernels *plain, const sr_lanes_kernels 
 
 // ---- backward-weights, sums, the dynamics -------------------------------------------------------
 
-static void check_weights(const sr_lanes_kernels *plain, const sr_lanes_kernels *table) {
-    for (size_t count = 1; count <= plain->weights_block || count <= table->weights_block; count++)
-        for (size_t vectors = 1; vectors <= 5; vectors++) {
-            const size_t positions = 1 + count % 3, channel = 32, x_sample = vectors * 16 + 3;
-            guarded dy = guarded_random(positions * count * channel, 0, draw);
-            guarded x = guarded_random(positions * SR_LANES * x_sample, 0, draw);
-            guarded a = guarded_random(count * vectors * SR_LANES, 0, draw);
-            guarded b = guarded_copy(&a, 0);
-            current_length = count;
-            for (size_t m = 0; m < count; m++) // channel by channel: plain C has small blocks
-                plain->weights(1, vectors, positions, dy.data + m * channel, count * channel,
-                               channel, x.data, SR_LANES * x_sample, x_sample,
-                               a.data + m * vectors * SR_LANES);
-            for (size_t m = 0, n; m < count; m += n) {
-                n = count - m < table->weights_block ? count - m : table->weights_block;
-                table->weights(n, vectors, positions, dy.data + m * channel, count * channel,
-                               channel, x.data, SR_LANES * x_sample, x_sample,
-                               b.data + m * vectors * SR_LANES);
-            }
-            compare_bits("weights", a.n, a.data, b.data);
-            guarded_end(&dy, "dy");
-            guarded_end(&x, "x");
-            guarded_end(&a, "dw");
-            guarded_end(&b, "dw");
+// A pair of bf16 numbers from [-1, 1) in a word, as the float that has its bits.
+static float draw_pair(void) {
+    const uint32_t word = sr_bf16_round(draw()) | sr_bf16_round(draw()) << 16;
+    float out;
+    memcpy(&out, &word, sizeof out);
+    return out;
+}
+
+static void compare_near(const char *what, size_t n, const float *expected, const float *found) {
+    for (size_t i = 0; i < n; i++) {
+        comparisons++;
+        if (!(fabsf(found[i] - expected[i]) <= 1e-5f * (1 + fabsf(expected[i])))) {
+            complain("%s[%zu] is %a, the reference %a", what, i, (double)found[i],
+                     (double)expected[i]);
+            return;
         }
+    }
+}
+
+// The hardware's dot products of bf16 round in their own way: they are compared nearly.
+static void check_weights_block(const sr_lanes_kernels *plain, const sr_lanes_kernels *table,
+                                bool pairs, size_t count, size_t vectors) {
+    const size_t positions = 1 + count % 3, channel = 32, x_sample = vectors * 16 + 3;
+    const size_t samples = pairs ? SR_LANES / 2 : SR_LANES;
+    float (*const words_of)(void) = pairs ? draw_pair : draw;
+    guarded dy = guarded_random(positions * count * channel, 0, words_of);
+    guarded x = guarded_random(positions * samples * x_sample, 0, words_of);
+    guarded a = guarded_random(count * vectors * SR_LANES, 0, draw), b = guarded_copy(&a, 0);
+    current_length = count;
+    for (size_t m = 0; m < count; m++) // channel by channel: plain C has small blocks
+        plain->weights(pairs, 1, vectors, positions, words(&dy) + m * channel, count * channel,
+                       channel, words(&x), samples * x_sample, x_sample,
+                       a.data + m * vectors * SR_LANES);
+    for (size_t m = 0, n; m < count; m += n) {
+        n = count - m < table->weights_block ? count - m : table->weights_block;
+        table->weights(pairs, n, vectors, positions, words(&dy) + m * channel, count * channel,
+                       channel, words(&x), samples * x_sample, x_sample,
+                       b.data + m * vectors * SR_LANES);
+    }
+    (pairs && table->isa >= SR_ISA_AVX512_BF16 ? compare_near : compare_bits)("weights", a.n,
+                                                                              a.data, b.data);
+    guarded_end(&dy, "dy");
+    guarded_end(&x, "x");
+    guarded_end(&a, "dw");
+    guarded_end(&b, "dw");
+}
+
+static void check_weights(const sr_lanes_kernels *plain, const sr_lanes_kernels *table) {
+    const size_t most =
+        table->weights_block > plain->weights_block ? table->weights_block : plain->weights_block;
+    for (int pairs = 0; pairs < 2; pairs++)
+        for (size_t count = 1; count <= most; count++)
+            for (size_t vectors = 1; vectors <= 5; vectors++)
+                check_weights_block(plain, table, pairs, count, vectors);
 }
 
 static void check_sums(const sr_lanes_kernels *plain, const sr_lanes_kernels *table) {

@@ -1,5 +1,6 @@
-// Micro-benchmarks: the element kernels on every instruction set of this machine; gradients, steps
-// of the dynamics and training iterations of whole networks on every engine; the Frechet distance.
+// Micro-benchmarks: the element kernels on every instruction set of this machine; every direction
+// of the networks' layers, and gradients, steps of the dynamics and training iterations of whole
+// networks, on every engine, in every precision, on one thread and on all; the Frechet distance.
 // Flops count a multiply-add as two.  bench_micro --benchmark_filter=dynamics  runs a part.
 #include <shortrun/shortrun.h>
 
@@ -156,12 +157,42 @@ static void register_elements(void) {
 
 // ---- networks -----------------------------------------------------------------------------------
 
+// Who computes.
+typedef struct computer {
+    sr_engine engine;
+    sr_precision precision;
+    unsigned threads;
+} computer;
+
 typedef struct net_case {
     const char *name, *model;
     size_t batch;
-    sr_engine engine;
-    unsigned threads;
+    computer by;
 } net_case;
+
+// Everyone who can, but for the scalar reference: it takes seconds a step. bf16x3 that runs as fp32
+// is no precision of its own.
+static size_t computers(computer out[]) {
+    const sr_engine engines[] = {SR_ENGINE_NATIVE, SR_ENGINE_ONEDNN};
+    const unsigned counts[] = {1, sr_cpu_get()->threads};
+    size_t n = 0;
+    for (size_t e = 0; e < 2; e++)
+        for (sr_precision p = SR_FP32; p < SR_PRECISION_COUNT; p++)
+            for (size_t t = 0; t < (counts[1] > 1 ? 2 : 1); t++) {
+                if (!sr_engine_available(engines[e]) || !sr_precision_available(engines[e], p) ||
+                    (p == SR_BF16X3 && !sr_cpu_get()->amx_bf16))
+                    continue;
+                out[n++] = (computer){engines[e], p, counts[t]};
+            }
+    return n;
+}
+enum { COMPUTERS = 12 };
+
+static void name_it(char *out, size_t size, const char *work, const char *what,
+                    const computer *by) {
+    snprintf(out, size, "%s/%s/%s/%s/threads:%u", work, what, sr_engine_name(by->engine),
+             sr_precision_name(by->precision), by->threads);
+}
 
 typedef struct net_setup {
     sr_net net;
@@ -184,9 +215,9 @@ static bool setup_make(bench_state *state, const net_case *c, net_setup *s) {
     *s = (net_setup){.energy = NULL};
     sr_status status = sr_net_parse(c->model, &s->net);
     if (status == SR_OK)
-        status = sr_energy_network(&s->net, c->engine, SR_FP32, 0, &s->energy);
+        status = sr_energy_network(&s->net, c->by.engine, c->by.precision, 0, &s->energy);
     if (status == SR_OK)
-        status = sr_team_create(s->energy, c->threads, &s->team);
+        status = sr_team_create(s->energy, c->by.threads, &s->team);
     const size_t n = status == SR_OK ? c->batch * s->net.inputs : 0;
     if (status == SR_OK &&
         (!(s->theta = sr_alloc(s->net.parameters, sizeof(float))) ||
@@ -253,6 +284,52 @@ static void dynamics(bench_state *state, void *user) {
     setup_clear(&s);
 }
 
+// A training iteration with K = 20 on noise in place of data; nothing is to move, so nothing
+// diverges.
+static void training(bench_state *state, void *user) {
+    const net_case *c = user;
+    enum { STEPS = 20 };
+    sr_net net;
+    sr_trainer *trainer = NULL;
+    sr_train_report report;
+    sr_train_options o;
+    sr_dataset data = {.name = "noise", .count = c->batch};
+    sr_status status = sr_net_parse(c->model, &net);
+    if (status == SR_OK) {
+        data.channels = net.channels;
+        data.height = net.height;
+        data.width = net.width;
+        data.dim = net.inputs;
+        data.x = sr_alloc(data.count, data.dim * sizeof *data.x);
+        sr_train_options_default(&o, net.height > 1);
+        o.engine = c->by.engine;
+        o.precision = c->by.precision;
+        o.threads = c->by.threads;
+        o.batch = c->batch;
+        o.iterations = 1000000;
+        o.rate = 1e-9;
+        o.gap_bound = 0;
+        o.spectral_iterations = 0; // what others measure as well
+        o.dynamics.steps = STEPS;
+        o.dynamics.step_size = 1e-6;
+        o.dynamics.noise = 1e-6;
+        status = data.x ? sr_trainer_create(&net, &data, &o, &trainer) : SR_ERROR_MEMORY;
+    }
+    if (status == SR_OK)
+        sr_start_fill(SR_START_UNIFORM, 1, 0, 0, data.count, data.dim, data.x);
+    else
+        bench_skip(state, sr_error_message());
+    while (bench_running(state)) {
+        if (sr_trainer_step(trainer, &report) != SR_OK)
+            bench_skip(state, sr_error_message());
+    }
+    if (status == SR_OK)
+        bench_rate(state, "flops",
+                   2.0 * sr_net_multiply_adds(&net) * (double)c->batch * (2 * STEPS + 6));
+    sr_trainer_destroy(trainer);
+    sr_free(data.x);
+}
+
 static void register_nets(void) {
     static const struct {
         const char *name, *model;
@@ -260,32 +337,155 @@ static void register_nets(void) {
     } nets[] = {
         {"mlp_2_128_128", "mlp:dim=2,widths=128x128,activation=silu", 256},
         {"convnet_1x28_nf8", "convnet:channels=1,size=28,nf=8,activation=leaky_relu", 64},
-        {"convnet_1x32_nf32", "convnet:channels=1,size=32,nf=32,activation=leaky_relu", 64},
+        {"convnet_1x32_nf32", "convnet:channels=1,size=32,nf=32,activation=silu", 64},
+        {"convnet_3x32_nf64", "convnet:channels=3,size=32,nf=64,activation=silu", 64},
     };
     static const struct {
         const char *name;
         bench_body body;
-    } works[] = {
-        {"gradient_x", gradient_x}, {"gradient_theta", gradient_theta}, {"dynamics_10", dynamics}};
-    static const sr_engine engines[] = {SR_ENGINE_SCALAR, SR_ENGINE_ONEDNN};
-    enum { NETS = 3, WORKS = 3, ENGINES = 2, COUNTS = 2 };
-    static net_case cases[NETS][ENGINES][COUNTS];
-    const unsigned counts[COUNTS] = {1, sr_cpu_get()->threads};
+    } works[] = {{"gradient_x", gradient_x},
+                 {"gradient_theta", gradient_theta},
+                 {"dynamics_10", dynamics},
+                 {"training_20", training}};
+    enum { NETS = 4, WORKS = 4 };
+    static net_case cases[NETS][COMPUTERS];
+    computer by[COMPUTERS];
+    const size_t count = computers(by);
+    char name[128];
     for (int w = 0; w < WORKS; w++)
         for (int n = 0; n < NETS; n++)
-            for (int e = 0; e < ENGINES; e++)
-                for (int t = 0; t < (counts[1] > 1 ? COUNTS : 1); t++) {
-                    char name[128];
-                    if (!sr_engine_available(engines[e]))
-                        continue;
-                    if (n == 2 && engines[e] == SR_ENGINE_SCALAR)
-                        continue; // seconds an iteration
-                    cases[n][e][t] = (net_case){nets[n].name, nets[n].model, nets[n].batch,
-                                                engines[e], counts[t]};
-                    snprintf(name, sizeof name, "%s/%s/%s/threads:%u", works[w].name, nets[n].name,
-                             sr_engine_name(engines[e]), counts[t]);
-                    bench_register(name, works[w].body, &cases[n][e][t], true);
+            for (size_t i = 0; i < count; i++) {
+                cases[n][i] = (net_case){nets[n].name, nets[n].model, nets[n].batch, by[i]};
+                name_it(name, sizeof name, works[w].name, nets[n].name, &by[i]);
+                bench_register(name, works[w].body, &cases[n][i], true);
+            }
+}
+
+// ---- layers -------------------------------------------------------------------------------------
+
+typedef struct layer_case {
+    sr_net net; // the layer alone
+    sr_direction direction;
+    size_t batch; // of all threads
+    computer by;
+} layer_case;
+
+// One thread's arrays.
+typedef struct layer_thread {
+    sr_workspace *workspace;
+    float *x, *dx, *dtheta;
+} layer_thread;
+
+static sr_status layer_thread_make(const layer_case *c, const sr_plan *plan, size_t rows,
+                                   layer_thread *t) {
+    t->x = sr_alloc(rows * c->net.inputs, sizeof(float));
+    t->dx = sr_alloc(rows * c->net.inputs, sizeof(float));
+    t->dtheta = sr_alloc(c->net.parameters, sizeof(float));
+    if (!t->x || !t->dx || !t->dtheta)
+        return SR_ERROR_MEMORY;
+    sr_start_fill(SR_START_UNIFORM, 1, 0, 0, rows, c->net.inputs, t->x);
+    const sr_status status = sr_workspace_create(plan, &t->workspace);
+    if (status == SR_OK)
+        sr_workspace_time_layers(t->workspace, true);
+    return status;
+}
+
+// Seconds that one direction took in the mean over the threads, by the clock of layers: activation
+// included, changes of layout at the ends of the chain not.
+static double layer_seconds(const layer_case *c, const layer_thread *threads) {
+    double sum = 0;
+    for (unsigned t = 0; t < c->by.threads; t++)
+        sum += sr_workspace_layer_seconds(threads[t].workspace)[c->direction];
+    return sum / c->by.threads;
+}
+
+static void layer(bench_state *state, void *user) {
+    const layer_case *c = user;
+    const size_t rows = c->batch / c->by.threads;
+    sr_plan *plan = NULL;
+    float *theta = sr_alloc(c->net.parameters, sizeof *theta);
+    layer_thread *threads = sr_alloc(c->by.threads, sizeof *threads);
+    sr_status status = theta && threads ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK)
+        status = sr_plan_create(&c->net, rows, c->by.engine, c->by.precision, &plan);
+    for (unsigned t = 0; t < c->by.threads && status == SR_OK; t++)
+        status = layer_thread_make(c, plan, rows, &threads[t]);
+    if (status == SR_OK) {
+        sr_net_init(&c->net, 1, theta);
+        sr_plan_set_weights(plan, theta);
+    } else {
+        bench_skip(state, sr_error_message());
+    }
+    while (bench_running(state)) {
+        const double before = layer_seconds(c, threads);
+#pragma omp parallel for num_threads(c->by.threads) schedule(static, 1)
+        for (unsigned t = 0; t < c->by.threads; t++) {
+            layer_thread *own = &threads[t];
+            if (c->direction == SR_BACKWARD_WEIGHTS)
+                sr_plan_gradient_theta(plan, own->workspace, rows, own->x, NULL, NULL, NULL, NULL,
+                                       own->dtheta);
+            else
+                sr_plan_gradient_x(plan, own->workspace, rows, own->x, NULL, NULL, own->dx);
+        }
+        bench_seconds(state, layer_seconds(c, threads) - before);
+    }
+    bench_rate(state, "flops", 2.0 * sr_net_multiply_adds(&c->net) * (double)c->batch);
+    for (unsigned t = 0; threads && t < c->by.threads; t++) {
+        sr_workspace_destroy(threads[t].workspace);
+        sr_free(threads[t].x);
+        sr_free(threads[t].dx);
+        sr_free(threads[t].dtheta);
+    }
+    sr_plan_destroy(plan);
+    sr_free(threads);
+    sr_free(theta);
+}
+
+// Layer l of a network as a network of its own.
+static sr_net layer_alone(const sr_net *net, size_t l) {
+    const sr_layer *of = &net->layers[l];
+    const sr_conv_shape *s = &of->shape;
+    sr_net alone = {.channels = s->in_channels,
+                    .height = s->in_height,
+                    .width = s->in_width,
+                    .inputs = s->in_channels * s->in_height * s->in_width,
+                    .outputs = s->out_channels * s->out_height * s->out_width,
+                    .parameters = of->bias - of->weight + s->out_channels,
+                    .layer_count = 1,
+                    .layers = {*of}};
+    alone.layers[0].bias -= alone.layers[0].weight;
+    alone.layers[0].weight = 0;
+    return alone;
+}
+
+static void register_layers(void) {
+    static const char *const models[] = {"convnet:channels=1,size=32,nf=32,activation=silu",
+                                         "convnet:channels=3,size=32,nf=64,activation=silu",
+                                         "mlp:dim=2,widths=128x128,activation=silu"};
+    static const char *const works[] = {"layer_forward", "layer_backward_data",
+                                        "layer_backward_weights"};
+    enum { MODELS = 3, LAYERS = 5, BATCH = 64 };
+    static layer_case cases[MODELS][LAYERS][SR_DIRECTION_COUNT][COMPUTERS];
+    computer by[COMPUTERS];
+    const size_t count = computers(by);
+    for (int m = 0; m < MODELS; m++) {
+        sr_net net;
+        if (sr_net_parse(models[m], &net) != SR_OK)
+            continue;
+        for (size_t l = 0; l < net.layer_count && l < LAYERS; l++)
+            for (int d = 0; d < SR_DIRECTION_COUNT; d++)
+                for (size_t i = 0; i < count; i++) {
+                    layer_case *c = &cases[m][l][d][i];
+                    const sr_conv_shape *s = &net.layers[l].shape;
+                    char shape[96], name[160];
+                    *c = (layer_case){layer_alone(&net, l), (sr_direction)d, BATCH, by[i]};
+                    snprintf(shape, sizeof shape, "%zux%zux%zu_to_%zu_k%zu_s%zu", s->in_channels,
+                             s->in_height, s->in_width, s->out_channels, s->kernel_height,
+                             s->stride);
+                    name_it(name, sizeof name, works[d], shape, &by[i]);
+                    bench_register_timed(name, layer, c);
                 }
+    }
 }
 
 // ---- quality ------------------------------------------------------------------------------------
@@ -310,6 +510,7 @@ static void frechet(bench_state *state, void *user) {
 
 int main(int argc, char **argv) {
     register_elements();
+    register_layers();
     register_nets();
     bench_register("frechet/2048x64", frechet, NULL, true);
     return bench_main(argc, argv);

@@ -16,6 +16,9 @@ typedef void (*bench_body)(bench_state *state,
 // threaded: the body works with several threads, so CPU time is the process's and rates count wall
 // time.
 void bench_register(const char *name, bench_body body, void *user, bool threaded);
+// The same for bodies that measure themselves: they end each iteration with bench_seconds.
+void bench_register_timed(const char *name, bench_body body, void *user);
+void bench_seconds(bench_state *state, double seconds);
 // Loop on it: while (bench_running(state)) work().
 bool bench_running(bench_state *state);
 // After the loop: `amount` of something is done in one iteration; it is reported per second.

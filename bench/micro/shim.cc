@@ -16,6 +16,16 @@ void bench_register(const char *name, bench_body body, void *user, bool threaded
         made->MeasureProcessCPUTime()->UseRealTime();
 }
 
+void bench_register_timed(const char *name, bench_body body, void *user) {
+    benchmark::RegisterBenchmark(name, [body, user](benchmark::State &state) {
+        body(reinterpret_cast<bench_state *>(&state), user);
+    })->UseManualTime();
+}
+
+void bench_seconds(bench_state *state, double seconds) {
+    of(state)->SetIterationTime(seconds);
+}
+
 bool bench_running(bench_state *state) {
     return of(state)->KeepRunning();
 }

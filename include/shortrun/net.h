@@ -100,6 +100,8 @@ SR_API size_t sr_plan_best_tile(const sr_net *net, sr_engine engine, sr_precisio
 // Forgets what was measured of engines and tiles on this machine, in memory and in the file
 // $XDG_CACHE_HOME/shortrun/tuning.txt (else ~/.cache/...): it is measured anew when next needed.
 SR_API void sr_tuning_forget(void);
+// Forgets what is in memory only: the file is read again when next needed.
+SR_API void sr_tuning_reload(void);
 SR_API void sr_plan_destroy(sr_plan *plan);
 SR_API const sr_net *sr_plan_net(const sr_plan *plan);
 SR_API size_t sr_plan_tile(const sr_plan *plan);

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x53527631 // "SRv1"
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define BUSY_MILLISECONDS 20000 // another process may be writing: its transactions are short
 
 static const char *const state_names[] = {"absent", "done", "diverged"};
@@ -136,7 +136,21 @@ static sr_status create_schema(sr_results *results) {
     return status;
 }
 
-// An empty file gets the schema; anything that is not ours is refused untouched.
+// Version 2 knows precisions; before, everything was fp32.
+static sr_status upgrade_schema(sr_results *results) {
+    const sr_status status =
+        execute(results,
+                "BEGIN IMMEDIATE;"
+                "ALTER TABLE cells ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';"
+                "PRAGMA user_version = 2; COMMIT;",
+                "upgrading the tables");
+    if (status != SR_OK)
+        sqlite3_exec(results->db, "ROLLBACK", NULL, NULL, NULL); // the first message stands
+    return status;
+}
+
+// An empty file gets the schema, one of the last version what is new; anything that is not ours is
+// refused untouched.
 static sr_status check_schema(sr_results *results) {
     int64_t application = 0, version = 0, tables = 0;
     sr_status status = read_integer(results, "PRAGMA application_id", &application);
@@ -152,6 +166,8 @@ static sr_status check_schema(sr_results *results) {
         return sr_fail(SR_ERROR_FORMAT,
                        "%s: an SQLite database of another program; expected shortrun's results",
                        results->path);
+    if (version == 1)
+        return upgrade_schema(results);
     if (version != SCHEMA_VERSION)
         return sr_fail(SR_ERROR_FORMAT,
                        "%s: results of version %lld; this program reads version %d%s",
@@ -297,7 +313,11 @@ static void bind_key(sqlite3_stmt *statement, int at, const sr_key *key, const s
 static sr_status put_cell(sr_results *results, const sr_record *record) {
     sqlite3_stmt *statement;
     sr_text sql = {0};
-    sr_text_append(&sql, "INSERT INTO cells VALUES (?, ?, ?, ?");
+    // columns by name: in an upgraded file they stand in another order
+    sr_text_append(&sql, "INSERT INTO cells (hash, state, message, group_name");
+    for (size_t i = 0; i < sr_key_count; i++)
+        sr_text_append(&sql, ", %s", sr_keys[i].column);
+    sr_text_append(&sql, ", machine, features, finished) VALUES (?, ?, ?, ?");
     for (size_t i = 0; i < sr_key_count; i++)
         sr_text_append(&sql, ", ?");
     sr_text_append(&sql, ", (SELECT id FROM machines WHERE description = ?), ?, ?)");

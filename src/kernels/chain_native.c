@@ -48,7 +48,8 @@ typedef struct native_state {
     native_tensors *layers; // (count)
     // backward-weights: the input rows of a kernel's height, transposed to (16, width + 2 padding,
     // channels); the same row and a row of gradients as lanes of floats; packed weight gradients
-    float *rows, *row, *dy, *dw, *lane_sums;
+    uint32_t *rows, *dy_pairs;
+    float *row, *dy, *dw, *lane_sums;
     double *clock; // of time_layers, or NULL
     void *memory;  // of all of them
 } native_state;
@@ -219,7 +220,7 @@ static size_t weight_columns(const sr_conv_shape *s) {
     return round_up(s->kernel_width * s->in_channels, SR_LANES);
 }
 
-static size_t row_floats(const sr_conv_shape *s) { // one transposed input row
+static size_t row_words(const sr_conv_shape *s) { // one transposed input row
     return SR_LANES * (s->in_width + 2 * s->padding) * s->in_channels;
 }
 
@@ -228,7 +229,7 @@ static void weights_layout(native_state *state, arena *a) {
     size_t rows = 0, row = 0, dy = 0, dw = 0, channels = 0;
     for (size_t l = 0; l < chain->count; l++) {
         const sr_conv_shape *s = &chain->layers[l].shape;
-        rows = larger(rows, s->kernel_height * row_floats(s));
+        rows = larger(rows, s->kernel_height * row_words(s));
         row = larger(row, s->in_width * s->in_channels * chain->batch);
         dy = larger(dy, s->out_width * s->out_channels * chain->batch);
         channels = larger(channels, s->out_channels);
@@ -237,6 +238,7 @@ static void weights_layout(native_state *state, arena *a) {
     state->rows = take(a, rows + SR_LANES); // a last block may read beyond its row
     state->row = take(a, row);
     state->dy = take(a, dy);
+    state->dy_pairs = take(a, dy / 2);
     state->dw = take(a, dw);
     state->lane_sums = take(a, channels * SR_LANES);
 }
@@ -545,7 +547,20 @@ static const float *floats_of_row(const native_chain *chain, const uint32_t *ten
     return scratch;
 }
 
-// Input row i of layer l, of the sixteen samples from `lane` on, transposed into its slot.
+// Two samples in one word, of floats that bf16 holds exactly.
+static uint32_t sample_pair(const float *two) {
+    uint32_t bits[2];
+    memcpy(bits, two, sizeof bits);
+    return bits[0] >> 16 | (bits[1] & 0xffff0000u);
+}
+
+// Backward-weights multiplies in bf16 what is bf16; the parts of a split format it takes together.
+static bool weights_in_pairs(const native_chain *chain) {
+    return !chain->format->floats && !chain->format->split;
+}
+
+// Input row i of layer l, of the sixteen samples from `lane` on, transposed into its slot: words of
+// floats, or of pairs of samples.
 static void transpose_row(const native_chain *chain, native_state *state, size_t l, size_t i,
                           size_t lane) {
     const sr_conv_shape *s = &chain->layers[l].shape;
@@ -553,14 +568,34 @@ static void transpose_row(const native_chain *chain, native_state *state, size_t
     const uint32_t *tensor = l > 0 ? state->layers[l - 1].y : state->input;
     const float *x =
         floats_of_row(chain, tensor, i, s->in_width, s->in_channels, lanes, state->row) + lane;
-    float *out = state->rows + i % s->kernel_height * row_floats(s);
+    uint32_t *out = state->rows + i % s->kernel_height * row_words(s);
     const size_t edge = s->padding * s->in_channels, inner = s->in_width * s->in_channels;
-    for (size_t n = 0; n < SR_LANES; n++, out += row, x++) {
+    const size_t step = weights_in_pairs(chain) ? 2 : 1; // samples a word
+    for (size_t n = 0; n < SR_LANES; n += step, out += row, x += step) {
         memset(out, 0, edge * sizeof *out);
-        for (size_t k = 0; k < inner; k++)
-            out[edge + k] = x[k * lanes];
+        if (step == 1)
+            for (size_t k = 0; k < inner; k++)
+                memcpy(&out[edge + k], &x[k * lanes], sizeof *out);
+        else
+            for (size_t k = 0; k < inner; k++)
+                out[edge + k] = sample_pair(x + k * lanes);
         memset(out + edge + inner, 0, edge * sizeof *out);
     }
+}
+
+// Row i of the gradient before the activation of layer l: words (width, channels, lanes or, in
+// pairs, half of them).
+static const uint32_t *gradient_row(const native_chain *chain, native_state *state, size_t l,
+                                    size_t i) {
+    const sr_conv_shape *s = &chain->layers[l].shape;
+    const size_t n = s->out_width * s->out_channels * state->width;
+    const float *dy = floats_of_row(chain, state->layers[l].g, i, s->out_width, s->out_channels,
+                                    state->width, state->dy);
+    if (!weights_in_pairs(chain))
+        return (const uint32_t *)(const void *)dy;
+    for (size_t k = 0; k < n / 2; k++)
+        state->dy_pairs[k] = sample_pair(dy + 2 * k);
+    return state->dy_pairs;
 }
 
 // Adds the weight gradient of the sixteen samples from `lane` on to state->dw, (kernel row, out
@@ -569,23 +604,22 @@ static void weights_of_samples(const native_chain *chain, native_state *state, s
                                size_t lane) {
     const native_layer *layer = &chain->layers[l];
     const sr_conv_shape *s = &layer->shape;
-    const size_t lanes = state->width, columns = weight_columns(s);
+    const bool pairs = weights_in_pairs(chain);
+    const size_t lanes = state->width / (pairs ? 2 : 1), columns = weight_columns(s);
     const size_t row_step = (s->in_width + 2 * s->padding) * s->in_channels;
     size_t ready = 0; // input rows that were transposed
     for (size_t i = 0; i < s->out_height; i++) {
         const sr_lanes_span *u = &layer->forward.rows[i];
         for (ready = larger(ready, u->in); ready < u->in + u->count; ready++)
             transpose_row(chain, state, l, ready, lane);
-        const float *dy = floats_of_row(chain, state->layers[l].g, i, s->out_width, s->out_channels,
-                                        lanes, state->dy) +
-                          lane;
+        const uint32_t *dy = gradient_row(chain, state, l, i) + lane / (pairs ? 2 : 1);
         for (size_t first = 0, count; first < s->out_channels; first += count) {
             const size_t rest = s->out_channels - first;
             count = rest < chain->lanes->weights_block ? rest : chain->lanes->weights_block;
             for (size_t k = 0; k < u->count; k++)
-                chain->lanes->weights(count, columns / SR_LANES, s->out_width, dy + first * lanes,
-                                      s->out_channels * lanes, lanes,
-                                      state->rows + (u->in + k) % s->kernel_height * row_floats(s),
+                chain->lanes->weights(pairs, count, columns / SR_LANES, s->out_width,
+                                      dy + first * lanes, s->out_channels * lanes, lanes,
+                                      state->rows + (u->in + k) % s->kernel_height * row_words(s),
                                       s->stride * s->in_channels, row_step,
                                       state->dw +
                                           ((u->tap + k) * s->out_channels + first) * columns);

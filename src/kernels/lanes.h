@@ -110,9 +110,10 @@ typedef struct sr_lanes_kernels {
     void (*add)(size_t n, const float *in, float *out);
     // One block of backward-weights: dw (count, 16 vectors) += the sum over positions and over 16
     // samples, summed up from zero in this order, of dy[position dy_position + i dy_channel +
-    // sample] x[position x_position + sample x_sample + j].
-    void (*weights)(size_t count, size_t vectors, size_t positions, const float *dy,
-                    size_t dy_position, size_t dy_channel, const float *x, size_t x_position,
+    // sample] x[position x_position + sample x_sample + j]. Words are floats; with pairs, two
+    // samples in bf16, the even one in the low half, and the sum runs over 8 pairs.
+    void (*weights)(bool pairs, size_t count, size_t vectors, size_t positions, const uint32_t *dy,
+                    size_t dy_position, size_t dy_channel, const uint32_t *x, size_t x_position,
                     size_t x_sample, float *dw);
     // 16 sums over positions, one a sample: sum[sample] += in[position stride + sample].
     void (*sum)(size_t positions, size_t stride, const float *in, float *sum);

@@ -296,12 +296,8 @@ static void products_gathered(const sr_lanes_conv *c, const sr_lanes_span *rows,
     }
 }
 
-// The sum of one half and vector from `count` channels of bias, or to as many channels of out.
-static void sums_begin(size_t half, size_t vector, const float *bias) {
-    float start[TILE];
-    for (size_t m = 0; m < ROWS; m++)
-        for (size_t i = 0; i < SR_LANES; i++)
-            start[m * SR_LANES + i] = bias[half * ROWS + m];
+// The sum of one half and vector begins with the tile `start`.
+static void sum_begin(size_t half, size_t vector, const float *start) {
     if (half == 0 && vector == 0)
         tile_load(SUM_00, start, 64);
     else if (half == 0)
@@ -312,18 +308,34 @@ static void sums_begin(size_t half, size_t vector, const float *bias) {
         tile_load(SUM_11, start, 64);
 }
 
-static void sums_end(size_t half, size_t vector, size_t count, size_t lanes, float *out) {
-    float end[TILE];
+static void sum_store(size_t half, size_t vector, float *to, size_t stride) {
     if (half == 0 && vector == 0)
-        tile_store(SUM_00, end, 64);
+        tile_store(SUM_00, to, stride);
     else if (half == 0)
-        tile_store(SUM_01, end, 64);
+        tile_store(SUM_01, to, stride);
     else if (vector == 0)
-        tile_store(SUM_10, end, 64);
+        tile_store(SUM_10, to, stride);
     else
-        tile_store(SUM_11, end, 64);
-    for (size_t m = half * ROWS; m < count && m < (half + 1) * ROWS; m++)
-        memcpy(out + m * lanes, end + (m - half * ROWS) * SR_LANES, SR_LANES * sizeof *out);
+        tile_store(SUM_11, to, stride);
+}
+
+// A sum to out (channels, lanes), of which `count` channels are there from this half on.
+static void sum_end(size_t half, size_t vector, size_t count, size_t lanes, float *out) {
+    float end[TILE];
+    if (count >= ROWS) {
+        sum_store(half, vector, out, lanes * sizeof *out);
+        return;
+    }
+    sum_store(half, vector, end, 64);
+    for (size_t m = 0; m < count; m++)
+        memcpy(out + m * lanes, end + m * SR_LANES, SR_LANES * sizeof *out);
+}
+
+// What the sums of a block begin with: each channel's bias in all lanes, or zeros.
+static void block_start(size_t count, const float *bias, float start[BLOCK * SR_LANES]) {
+    for (size_t m = 0; m < BLOCK; m++)
+        for (size_t i = 0; i < SR_LANES; i++)
+            start[m * SR_LANES + i] = bias && m < count ? bias[m] : 0.0f;
 }
 
 static void conv(const sr_lanes_conv *c, size_t parts, size_t row, size_t first, size_t count,
@@ -333,9 +345,8 @@ static void conv(const sr_lanes_conv *c, size_t parts, size_t row, size_t first,
     const size_t pixel = c->in_units * parts * lanes;
     const sr_lanes_span *rows = &c->rows[row];
     const uint32_t *weights = packed + first / sr_lanes_block(c, 0) * block_words(c, parts);
-    float start[BLOCK] = {0};
-    if (bias)
-        memcpy(start, bias + first, count * sizeof *start);
+    float start[BLOCK * SR_LANES];
+    block_start(count, bias ? bias + first : NULL, start);
     tiles_begin();
     for (size_t q = 0, taken; q < vectors; q += taken) {
         column at[2];
@@ -350,15 +361,16 @@ static void conv(const sr_lanes_conv *c, size_t parts, size_t row, size_t first,
         product p = {.parts = parts, .halves = count > ROWS ? 2 : 1, .vectors = taken};
         for (size_t v = 0; v < taken; v++)
             for (size_t half = 0; half < p.halves; half++)
-                sums_begin(half, v, start);
+                sum_begin(half, v, start + half * TILE);
         if (is_gathered(c))
             products_gathered(c, rows, lanes, at, weights, &p);
         else
             products_direct(c, rows, lanes, at, weights, &p);
         for (size_t v = 0; v < taken; v++)
             for (size_t half = 0; half < p.halves; half++)
-                sums_end(half, v, count, lanes,
-                         out + (q + v) / groups * stride + (q + v) % groups * SR_LANES);
+                sum_end(half, v, count - half * ROWS, lanes,
+                        out + (q + v) / groups * stride + (q + v) % groups * SR_LANES +
+                            half * ROWS * lanes);
     }
     tiles_end();
 }

@@ -117,6 +117,14 @@ static void load(void) {
     sr_free(bytes);
 }
 
+// Reads the file at the first use. What would not fit with one more network is begun anew.
+static void open_memory(void) {
+    if (!memory.loaded)
+        load();
+    if (memory.count + 2 * SR_MAX_LAYERS + 1 > ENTRIES_MAX)
+        memory.count = 0;
+}
+
 // Nothing is lost where it fails: the measurements stay in memory.
 static void save(void) {
     char path[1100], first[512];
@@ -144,6 +152,13 @@ void sr_tuning_forget(void) {
         (void)unlink(path);
     memory.count = 0;
     memory.loaded = true;
+    pthread_mutex_unlock(&memory.lock);
+}
+
+void sr_tuning_reload(void) {
+    pthread_mutex_lock(&memory.lock);
+    memory.count = 0;
+    memory.loaded = false;
     pthread_mutex_unlock(&memory.lock);
 }
 
@@ -304,8 +319,7 @@ sr_status sr_tuning_engines(const sr_net *net, size_t rows, sr_precision precisi
     bool measured = false;
     sr_status status = SR_OK;
     pthread_mutex_lock(&memory.lock);
-    if (!memory.loaded)
-        load();
+    open_memory();
     for (int e = 0; e < 2 && !status; e++)
         status = measure_engine(net, rows, precision, candidates[e], &measured);
     if (!status)
@@ -353,8 +367,7 @@ sr_status sr_tuning_tile(const sr_net *net, sr_precision precision, size_t *tile
     snprintf(key, sizeof key, "tile of the network %s", hash);
     sr_text_clear(&text);
     pthread_mutex_lock(&memory.lock);
-    if (!memory.loaded)
-        load();
+    open_memory();
     const double *known = recall(key);
     sr_status status = SR_OK;
     if (known) {

@@ -37,6 +37,7 @@ static const struct {
     [SR_SETTING_SPECTRAL] = {"spectral_iterations", "spectral norm"},
     [SR_SETTING_GAP_BOUND] = {"gap_bound", "gap bound"},
     [SR_SETTING_ENGINE] = {"engine", "engine"},
+    [SR_SETTING_PRECISION] = {"precision", "precision"},
     [SR_SETTING_TILE] = {"tile", "tile"},
     [SR_SETTING_SAMPLES] = {"samples", "samples"},
     [SR_SETTING_SAMPLE_STEPS] = {"sample_steps", "sampling K"},
@@ -163,6 +164,9 @@ void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTIN
         break;
     case SR_SETTING_ENGINE:
         text = sr_engine_name(cell->train.engine);
+        break;
+    case SR_SETTING_PRECISION:
+        text = sr_precision_name(cell->train.precision);
         break;
     case SR_SETTING_DATA_LIMIT:
     case SR_SETTING_ITERATIONS:

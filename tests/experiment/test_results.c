@@ -223,6 +223,25 @@ static void test_foreign(void **state) {
     assert_refused(*state, true, SR_ERROR_FORMAT, "a newer program");
 }
 
+// Files of version 1, from before there were precisions, are taken over: new cells go in beside the
+// old.
+static void test_upgrade(void **state) {
+    sr_results_close(open_results(*state, true));
+    make_database(scratch_path(state, "results.db"),
+                  "ALTER TABLE cells DROP COLUMN precision; PRAGMA user_version = 1");
+    sr_results *results = open_results(*state, true);
+    sample_record a;
+    fill(&a, 0, 1.5);
+    put(results, &a.record);
+    sr_record *records = NULL;
+    size_t count;
+    assert_int_equal(sr_results_read(results, &experiment, &records, &count), SR_OK);
+    assert_int_equal(count, 1);
+    assert_record(&a, &records[0]);
+    sr_records_destroy(records, count);
+    sr_results_close(results);
+}
+
 static void test_damaged(void **state) {
     sr_results *results = open_results(*state, true);
     sample_record a;
@@ -263,6 +282,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bad_record, load_experiment, unload_experiment),
         cmocka_unit_test_setup_teardown(test_full_disk, load_experiment, unload_experiment),
         cmocka_unit_test_setup_teardown(test_foreign, load_experiment, unload_experiment),
+        cmocka_unit_test_setup_teardown(test_upgrade, load_experiment, unload_experiment),
         cmocka_unit_test_setup_teardown(test_damaged, load_experiment, unload_experiment),
         cmocka_unit_test_setup_teardown(test_unwritable, load_experiment, unload_experiment),
     };
