@@ -332,12 +332,51 @@ static void test_spectral(void **state) {
         sr_free(all[i]);
 }
 
+// Gradient in x of a wide network in one precision, against fp32 (whose own error is a hundredth of
+// what is asked): relative L2 error.
+static double gradient_error(const sr_net *net, sr_precision precision, size_t n) {
+    float *theta = sr_alloc(net->parameters, 4), *x = sr_alloc(n * net->inputs, 4), *dx[2];
+    double error = 0, square = 0;
+    sr_net_init(net, 3, theta);
+    fill(x, n * net->inputs, 1, 1.0f);
+    for (int i = 0; i < 2; i++) {
+        sr_plan *plan;
+        sr_workspace *workspace;
+        dx[i] = sr_alloc(n * net->inputs, 4);
+        assert_int_equal(sr_plan_create(net, 16, SR_ENGINE_NATIVE, i ? precision : SR_FP32, &plan),
+                         SR_OK);
+        assert_int_equal(sr_workspace_create(plan, &workspace), SR_OK);
+        sr_plan_set_weights(plan, theta);
+        sr_plan_gradient_x(plan, workspace, n, x, NULL, NULL, dx[i]);
+        sr_workspace_destroy(workspace);
+        sr_plan_destroy(plan);
+    }
+    for (size_t i = 0; i < n * net->inputs; i++) {
+        error += pow(dx[1][i] - dx[0][i], 2);
+        square += pow(dx[0][i], 2);
+    }
+    sr_free(theta), sr_free(x), sr_free(dx[0]), sr_free(dx[1]);
+    return sqrt(error / square);
+}
+
+static void wide_networks_lose_little_in_bf16(void **state) {
+    sr_net net;
+    // smaller images where the tiles may be a model of them, which is slow
+    const size_t size = sr_cpu_get()->active == SR_ISA_AMX ? 16 : 32;
+    assert_int_equal(sr_net_convnet(&net, 3, size, 64, SR_SILU), SR_OK);
+    const double bf16 = gradient_error(&net, SR_BF16, 2);
+    const double split = gradient_error(&net, SR_BF16X3, 2);
+    printf("relative L2 error at nf = 64: bf16 %.2g, bf16x3 %.2g\n", bf16, split);
+    assert_true(bf16 < 1e-2 && bf16 > 1e-4);
+    assert_true(split < 3e-5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),        cmocka_unit_test(test_bad_text),
         cmocka_unit_test(test_torch_names), cmocka_unit_test(test_reference_gradient),
         cmocka_unit_test(test_engines),     cmocka_unit_test(test_refused_precisions),
-        cmocka_unit_test(test_spectral),
+        cmocka_unit_test(test_spectral),    cmocka_unit_test(wide_networks_lose_little_in_bf16),
     };
     return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }
