@@ -1,0 +1,99 @@
+// What the files of the native engine share: a chain, one thread's state, sizes. The engine itself
+// is chain_native.c; memory and packed weights are in native.c, backward-weights in
+// native_weights.c.
+#ifndef SR_KERNELS_NATIVE_H
+#define SR_KERNELS_NATIVE_H
+
+#include "kernels/chain.h"
+#include "kernels/lanes.h"
+
+typedef struct native_layer {
+    sr_layer layer;
+    sr_conv_shape shape; // a dense layer behind images: a convolution over all of their pixels
+    sr_lanes_conv forward, backward;
+    uint32_t *w_forward, *w_backward; // packed
+    float *bias;                      // (out_channels)
+    bool thin; // backward maps to (kernel taps x input channels), which are then added in place
+} native_layer;
+
+typedef struct native_chain {
+    size_t count, batch;
+    const sr_lanes_kernels *lanes;
+    const sr_lanes_format *format; // of the tensors between layers
+    const sr_kernels *kernels;
+    native_layer *layers;
+    float *tap_weights; // scratch of set_weights for a thin layer
+    void *memory;       // of all of them
+} native_chain;
+
+// One layer's tensors: words of the format, but those named floats.
+typedef struct native_tensors {
+    uint32_t *y; // output; of the last layer: floats
+    uint32_t *d; // derivative of the activation; of the last layer, or as the format says: floats
+    uint32_t *g; // gradient before the activation; in the place of d where the two are alike
+} native_tensors;
+
+typedef struct native_state {
+    const native_chain *chain;
+    size_t width;           // lanes of the tensors at present
+    float *x;               // input
+    uint32_t *input;        // the same in the format, or x itself
+    float *seed;            // gradient at the outputs
+    float *dx;              // gradient at the input
+    float *sums, *slopes;   // one row and block, before they are rounded or multiplied
+    native_tensors *layers; // (count)
+    // backward-weights: the input rows of a kernel's height, transposed to (16, width + 2 padding,
+    // channels); the same row and a row of gradients as lanes of floats; packed weight gradients
+    uint32_t *rows, *dy_pairs;
+    float *row, *dy, *dw, *lane_sums;
+    double *clock; // of time_layers, or NULL
+    void *memory;  // of all of them
+} native_state;
+
+static inline size_t in_pixels(const native_layer *l) {
+    return l->shape.in_height * l->shape.in_width;
+}
+
+static inline size_t out_pixels(const native_layer *l) {
+    return l->shape.out_height * l->shape.out_width;
+}
+
+static inline size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static inline size_t round_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+// Words a pixel and lane of `channels` channels between layers.
+static inline size_t words_of(const native_chain *chain, size_t channels) {
+    return sr_lanes_words(chain->format, channels);
+}
+
+// One piece of memory for all arrays, so that it comes in large pages: a layout is gone through
+// twice, first without memory to find the size.
+typedef struct arena {
+    char *memory;
+    size_t used;
+} arena;
+
+static inline void *take(arena *a, size_t words) {
+    const size_t at = a->used;
+    a->used += round_up(words * sizeof(uint32_t), SR_ALIGNMENT);
+    return a->memory ? a->memory + at : NULL;
+}
+
+// As in sr_chain_ops.
+sr_status sr_native_create(const sr_layer *layers, size_t count, size_t batch,
+                           sr_precision precision, void **chain);
+void sr_native_destroy(void *chain);
+void sr_native_set_weights(void *chain, const float *theta);
+sr_status sr_native_state_create(const void *chain, void **state);
+void sr_native_state_destroy(void *state);
+void sr_native_backward_weights(const void *chain, void *state, size_t n, float *dtheta);
+
+// The arrays of backward-weights.
+void sr_native_weights_layout(native_state *state, arena *a);
+
+#endif
