@@ -34,12 +34,7 @@ static const oracle_engine oracle_engines[] = {
 };
 enum { ORACLE_ENGINES = sizeof oracle_engines / sizeof *oracle_engines };
 
-// SHORTRUN_TEST_ENGINE names the only engine that is tested beside the scalar one: under qemu 7.2,
-// what oneDNN 2.6.3 makes for AVX2 comes out wrong (seen with tanh fused into an inner product).
 static inline bool oracle_engine_available(const oracle_engine *e) {
-    const char *only = getenv("SHORTRUN_TEST_ENGINE");
-    if (only && e->engine != SR_ENGINE_SCALAR && strcmp(only, sr_engine_name(e->engine)) != 0)
-        return false;
     return sr_engine_available(e->engine) && sr_precision_available(e->engine, e->precision);
 }
 
