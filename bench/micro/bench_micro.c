@@ -401,13 +401,15 @@ static double layer_seconds(const layer_case *c, const layer_thread *threads) {
 
 static void layer(bench_state *state, void *user) {
     const layer_case *c = user;
-    const size_t rows = c->batch / c->by.threads;
+    const size_t rows = c->batch / c->by.threads; // of each thread; tiles are powers of two
+    const size_t best = sr_plan_best_tile(&c->net, c->by.engine, c->by.precision);
+    const size_t tile = best < rows ? best : rows;
     sr_plan *plan = NULL;
     float *theta = sr_alloc(c->net.parameters, sizeof *theta);
     layer_thread *threads = sr_alloc(c->by.threads, sizeof *threads);
     sr_status status = theta && threads ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = sr_plan_create(&c->net, rows, c->by.engine, c->by.precision, &plan);
+        status = sr_plan_create(&c->net, tile, c->by.engine, c->by.precision, &plan);
     for (unsigned t = 0; t < c->by.threads && status == SR_OK; t++)
         status = layer_thread_make(c, plan, rows, &threads[t]);
     if (status == SR_OK) {
@@ -418,14 +420,14 @@ static void layer(bench_state *state, void *user) {
     }
     while (bench_running(state)) {
         const double before = layer_seconds(c, threads);
-#pragma omp parallel for num_threads(c->by.threads) schedule(static, 1)
-        for (unsigned t = 0; t < c->by.threads; t++) {
-            layer_thread *own = &threads[t];
+#pragma omp parallel for num_threads(c->by.threads) schedule(static)
+        for (size_t i = 0; i < c->by.threads * (rows / tile); i++) {
+            layer_thread *own = &threads[i / (rows / tile)];
             if (c->direction == SR_BACKWARD_WEIGHTS)
-                sr_plan_gradient_theta(plan, own->workspace, rows, own->x, NULL, NULL, NULL, NULL,
+                sr_plan_gradient_theta(plan, own->workspace, tile, own->x, NULL, NULL, NULL, NULL,
                                        own->dtheta);
             else
-                sr_plan_gradient_x(plan, own->workspace, rows, own->x, NULL, NULL, own->dx);
+                sr_plan_gradient_x(plan, own->workspace, tile, own->x, NULL, NULL, own->dx);
         }
         bench_seconds(state, layer_seconds(c, threads) - before);
     }
