@@ -94,8 +94,9 @@ SR_API sr_status sr_plan_create_layers(const sr_net *net, size_t tile, const sr_
 // "native,native,onednn" appended to the text; and back: count engines, none of them auto.
 SR_API void sr_engines_format(const sr_engine *engines, size_t count, sr_text *text);
 SR_API sr_status sr_engines_parse(const char *text, size_t count, sr_engine *engines);
-// A good number of samples at a time: measured and remembered where no bit of a result depends on
-// it (native, auto), else from the network alone.
+// A good number of samples at a time: for native, no bit of whose results depends on it, and for
+// auto measured and remembered; else from the network alone. Where auto takes oneDNN for a layer,
+// sums over samples do depend on it: such a run is resumed with the same tile or refused.
 SR_API size_t sr_plan_best_tile(const sr_net *net, sr_engine engine, sr_precision precision);
 // Forgets what was measured of engines and tiles on this machine, in memory and in the file
 // $XDG_CACHE_HOME/shortrun/tuning.txt (else ~/.cache/...): it is measured anew when next needed.

@@ -55,6 +55,11 @@ static size_t choose_tile(const sr_net *net) {
     return tile;
 }
 
+// Rows of the largest call: sampling's or the gradient's.
+static size_t most_rows(const sr_plan *plan) {
+    return plan->tile > plan->gradient_tile ? plan->tile : plan->gradient_tile;
+}
+
 static sr_status check_plan(const sr_net *net, size_t tile, const sr_engine *engines,
                             sr_precision precision) {
     if (net->layer_count == 0 || tile == 0)
@@ -94,7 +99,7 @@ static sr_status create(const sr_net *net, size_t tile, sr_engine engine, const 
     memcpy(plan->engines, engines, net->layer_count * sizeof *engines);
     plan->gradient_tile =
         ops->gradient_rows ? ops->gradient_rows(net->layers, net->layer_count) : tile;
-    const size_t most = tile > plan->gradient_tile ? tile : plan->gradient_tile;
+    const size_t most = most_rows(plan);
     plan->ones = sr_alloc(most * net->outputs, sizeof(float));
     status = plan->ones ? SR_OK : SR_ERROR_MEMORY;
     for (size_t i = 0; !status && i < most * net->outputs; i++)
@@ -201,7 +206,7 @@ sr_status sr_workspace_create(const sr_plan *plan, sr_workspace **out) {
     if (!workspace)
         return SR_ERROR_MEMORY;
     workspace->plan = plan;
-    const size_t most = plan->tile > plan->gradient_tile ? plan->tile : plan->gradient_tile;
+    const size_t most = most_rows(plan);
     workspace->out = sr_alloc(most * plan->net.outputs, sizeof(float));
     workspace->seed = sr_alloc(most * plan->net.outputs, sizeof(float));
     sr_status status = workspace->out && workspace->seed ? SR_OK : SR_ERROR_MEMORY;
