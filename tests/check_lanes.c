@@ -20,7 +20,7 @@ static float draw_special(void) {
     return kind == 0 ? special[random_word() % (sizeof special / sizeof *special)] : draw();
 }
 
-static uint32_t *words(guarded *g) {
+static uint32_t *words(const guarded *g) {
     return (uint32_t *)(void *)g->data;
 }
 
@@ -256,22 +256,20 @@ static void compare_near(const char *what, size_t n, const float *expected, cons
 // The hardware's dot products of bf16 round in their own way: they are compared nearly.
 static void check_weights_block(const sr_lanes_kernels *plain, const sr_lanes_kernels *table,
                                 bool pairs, size_t count, size_t vectors) {
-    const size_t positions = 1 + count % 3, channel = 32, x_sample = vectors * 16 + 3;
-    const size_t samples = pairs ? SR_LANES / 2 : SR_LANES;
-    float (*const words_of)(void) = pairs ? draw_pair : draw;
-    guarded dy = guarded_random(positions * count * channel, 0, words_of);
-    guarded x = guarded_random(positions * samples * x_sample, 0, words_of);
-    guarded a = guarded_random(count * vectors * SR_LANES, 0, draw), b = guarded_copy(&a, 0);
+    const size_t positions = 1 + count % 3, channel = 32, columns = vectors * SR_LANES;
+    const size_t rows = (pairs ? SR_LANES / 2 : SR_LANES) * (1 + count % 2);
+    const size_t x_position = rows * columns + 3;
+    guarded dy = guarded_random(positions * count * channel, 0, pairs ? draw_pair : draw);
+    guarded x = guarded_random(positions * x_position, 0, pairs ? draw_pair : draw);
+    guarded a = guarded_random(count * columns, 0, draw), b = guarded_copy(&a, 0);
     current_length = count;
     for (size_t m = 0; m < count; m++) // channel by channel: plain C has small blocks
-        plain->weights(pairs, 1, vectors, positions, words(&dy) + m * channel, count * channel,
-                       channel, words(&x), samples * x_sample, x_sample,
-                       a.data + m * vectors * SR_LANES);
+        plain->weights(pairs, 1, vectors, positions, rows, words(&dy) + m * channel,
+                       count * channel, channel, words(&x), x_position, a.data + m * columns);
     for (size_t m = 0, n; m < count; m += n) {
         n = count - m < table->weights_block ? count - m : table->weights_block;
-        table->weights(pairs, n, vectors, positions, words(&dy) + m * channel, count * channel,
-                       channel, words(&x), samples * x_sample, x_sample,
-                       b.data + m * vectors * SR_LANES);
+        table->weights(pairs, n, vectors, positions, rows, words(&dy) + m * channel,
+                       count * channel, channel, words(&x), x_position, b.data + m * columns);
     }
     (pairs && table->isa >= SR_ISA_AVX512_BF16 ? compare_near : compare_bits)("weights", a.n,
                                                                               a.data, b.data);
@@ -281,6 +279,141 @@ static void check_weights_block(const sr_lanes_kernels *plain, const sr_lanes_ke
     guarded_end(&b, "dw");
 }
 
+// Number m of a position that holds floats or pairs, of one sample, in words (units, lanes).
+static float lane_value(bool pairs, const guarded *g, size_t position, size_t lanes, size_t m,
+                        size_t sample) {
+    if (!pairs)
+        return g->data[position + m * lanes + sample];
+    const uint32_t word = words(g)[position + m / 2 * lanes + sample];
+    return sr_bf16_float(m % 2 ? word >> 16 : word & 0xffffu);
+}
+
+// Sums along the samples, in the order that lanes.h states, against a loop over numbers.
+static void check_along(const sr_lanes_kernels *table, bool pairs, size_t count, size_t columns) {
+    const size_t positions = 1 + columns % 3, samples = 16 + 16 * (count % 2), lanes = 48;
+    const size_t dy_position = lanes * (pairs ? (count + 1) / 2 : count);
+    const size_t x_position = lanes * columns;
+    guarded dy = guarded_random(positions * dy_position, 0, pairs ? draw_pair : draw);
+    guarded x = guarded_random(positions * x_position, 0, draw);
+    guarded a = guarded_random(count * columns * SR_LANES, 0, draw), b = guarded_copy(&a, 0);
+    guarded c = guarded_random(count * SR_LANES, 0, draw), d = guarded_copy(&c, 0);
+    current_length = count * 100 + columns;
+    for (size_t m = 0; m < count; m++)
+        for (size_t j = 0; j < positions; j++)
+            for (size_t i = 0; i < samples; i++)
+                c.data[m * SR_LANES + i % SR_LANES] +=
+                    lane_value(pairs, &dy, j * dy_position, lanes, m, i);
+    for (size_t m = 0; m < count; m++)
+        for (size_t k = 0; k < columns; k++)
+            for (size_t j = 0; j < positions; j++)
+                for (size_t i = 0; i < samples; i++) {
+                    float *sum = &a.data[(m * columns + k) * SR_LANES + i % SR_LANES];
+                    *sum = fmaf(lane_value(pairs, &dy, j * dy_position, lanes, m, i),
+                                lane_value(false, &x, j * x_position, lanes, k, i), *sum);
+                }
+    table->weights_along(pairs, count, columns, positions, samples, lanes, words(&dy), dy_position,
+                         words(&x), x_position, b.data, d.data);
+    compare_bits("weights_along", a.n, a.data, b.data);
+    compare_bits("weights_along's bias", c.n, c.data, d.data);
+    guarded_end(&c, "bias");
+    guarded_end(&d, "bias");
+    guarded_end(&dy, "dy");
+    guarded_end(&x, "x");
+    guarded_end(&a, "sums");
+    guarded_end(&b, "sums");
+}
+
+static void check_dots(const sr_lanes_kernels *table, bool pairs, size_t columns) {
+    const size_t samples = 16 + 16 * (columns % 2), lanes = 48;
+    guarded dy = guarded_random(samples, 0, draw);
+    guarded x =
+        guarded_random(lanes * (pairs ? (columns + 1) / 2 : columns), 0, pairs ? draw_pair : draw);
+    guarded a = guarded_random(columns, 0, draw), b = guarded_random(columns, 0, draw);
+    current_length = columns;
+    for (size_t k = 0; k < columns; k++) {
+        float sum[SR_LANES] = {0};
+        for (size_t i = 0; i < samples; i++)
+            sum[i % SR_LANES] =
+                fmaf(dy.data[i], lane_value(pairs, &x, 0, lanes, k, i), sum[i % SR_LANES]);
+        for (size_t half = SR_LANES / 2; half > 0; half /= 2)
+            for (size_t i = 0; i < half; i++)
+                sum[i] += sum[i + half];
+        a.data[k] = sum[0];
+    }
+    table->dots(pairs, columns, samples, lanes, dy.data, words(&x), b.data);
+    compare_bits("dots", columns, a.data, b.data);
+    guarded_end(&dy, "dy");
+    guarded_end(&x, "x");
+    guarded_end(&a, "out");
+    guarded_end(&b, "out");
+}
+
+static void check_gather(const sr_lanes_kernels *table, size_t count, size_t n) {
+    guarded in = guarded_random(count * (n + 16), 0, draw);
+    guarded a = guarded_random(count * (n + 7), 0, draw), b = guarded_copy(&a, 0);
+    current_length = n;
+    for (int zeros = 0; zeros < 2; zeros++) {
+        for (size_t j = 0; j < count; j++)
+            for (size_t i = 0; i < n; i++)
+                a.data[j * (n + 7) + i] = zeros ? 0 : in.data[j * (n + 16) + i];
+        table->gather(count, n, zeros ? NULL : words(&in), n + 16, words(&b), n + 7);
+        compare_bits("gather", a.n, a.data, b.data);
+    }
+    guarded_end(&in, "in");
+    guarded_end(&a, "out");
+    guarded_end(&b, "out");
+}
+
+// The word that transpose must write: floats of a sample, or two samples of a channel.
+static uint32_t transposed_word(bool pairs, const guarded *x, size_t units, size_t lanes,
+                                size_t row, size_t column) {
+    if (!pairs)
+        return column < units ? words(x)[column * lanes + row] : 0;
+    const size_t unit = column / 32 * 16 + column % 16, shift = column % 32 / 16 * 16;
+    if (unit >= units)
+        return 0;
+    const uint32_t *at = words(x) + unit * lanes + 2 * row;
+    return (at[0] >> shift & 0xffffu) | (at[1] >> shift & 0xffffu) << 16;
+}
+
+static void check_transpose(const sr_lanes_kernels *table, bool pairs, size_t units) {
+    const size_t samples = 16 + 16 * (units % 2), lanes = 32;
+    const size_t columns = (units + 15) / 16 * (pairs ? 32 : 16);
+    const size_t rows = samples / (pairs ? 2 : 1);
+    guarded x = guarded_random((units - 1) * lanes + samples, 0, pairs ? draw_pair : draw);
+    guarded out = guarded_random(rows * columns, 0, draw);
+    guarded expected = guarded_random(rows * columns, 0, draw);
+    current_length = units;
+    for (size_t i = 0; i < rows * columns; i++) {
+        const uint32_t word = transposed_word(pairs, &x, units, lanes, i / columns, i % columns);
+        memcpy(&expected.data[i], &word, sizeof word);
+    }
+    table->transpose(pairs, units, samples, lanes, words(&x), (uint32_t *)(void *)out.data);
+    compare_bits("transpose", rows * columns, expected.data, out.data);
+    guarded_end(&x, "x");
+    guarded_end(&out, "out");
+    guarded_end(&expected, "out");
+}
+
+static void check_pair_samples(const sr_lanes_kernels *table, size_t units) {
+    const size_t samples = 16 + 16 * (units % 2), lanes = 32;
+    guarded in = guarded_random((units - 1) * lanes + samples, 0, draw_pair);
+    guarded out = guarded_random(units * samples, 0, draw);
+    guarded expected = guarded_random(units * samples, 0, draw);
+    current_length = units;
+    for (size_t c = 0; c < 2 * units; c++)
+        for (size_t i = 0; i < samples / 2; i++) {
+            const uint32_t *at = words(&in) + c / 2 * lanes + 2 * i, shift = c % 2 * 16;
+            const uint32_t word = (at[0] >> shift & 0xffffu) | (at[1] >> shift & 0xffffu) << 16;
+            memcpy(&expected.data[c * samples / 2 + i], &word, sizeof word);
+        }
+    table->pair_samples(units, samples, lanes, words(&in), (uint32_t *)(void *)out.data);
+    compare_bits("pair_samples", units * samples, expected.data, out.data);
+    guarded_end(&in, "in");
+    guarded_end(&out, "out");
+    guarded_end(&expected, "out");
+}
+
 static void check_weights(const sr_lanes_kernels *plain, const sr_lanes_kernels *table) {
     const size_t most =
         table->weights_block > plain->weights_block ? table->weights_block : plain->weights_block;
@@ -288,23 +421,100 @@ static void check_weights(const sr_lanes_kernels *plain, const sr_lanes_kernels 
         for (size_t count = 1; count <= most; count++)
             for (size_t vectors = 1; vectors <= 5; vectors++)
                 check_weights_block(plain, table, pairs, count, vectors);
+    for (size_t count = 1; count <= 5; count++)
+        for (size_t columns = 1; columns <= 27; columns++)
+            for (int pairs = 0; pairs < 2; pairs++)
+                check_along(table, pairs, count, columns);
+    for (size_t columns = 1; columns <= 40; columns++) {
+        check_dots(table, false, columns);
+        check_dots(table, true, columns);
+    }
+    for (size_t count = 1; count <= 3; count++)
+        for (size_t n = 0; n <= 48; n += 16)
+            check_gather(table, count, n);
+    for (size_t units = 1; units <= 50; units++) {
+        check_transpose(table, false, units);
+        check_transpose(table, true, units);
+        check_pair_samples(table, units);
+    }
+}
+
+static void check_sum(const sr_lanes_kernels *table, bool pairs, size_t channels,
+                      size_t positions) {
+    const size_t samples = 16 + 16 * (channels % 2), lanes = 32;
+    const size_t position = lanes * (pairs ? (channels + 1) / 2 : channels);
+    guarded in = guarded_random(positions * position, 0, pairs ? draw_pair : draw);
+    guarded a = guarded_random(channels * SR_LANES, 0, draw), b = guarded_copy(&a, 0);
+    current_length = channels;
+    for (size_t m = 0; m < channels; m++)
+        for (size_t j = 0; j < positions; j++)
+            for (size_t i = 0; i < samples; i++)
+                a.data[m * SR_LANES + i % SR_LANES] +=
+                    lane_value(pairs, &in, j * position, lanes, m, i);
+    table->sum(pairs, channels, positions, samples, lanes, words(&in), position, b.data);
+    compare_bits("sum", a.n, a.data, b.data);
+    guarded_end(&in, "in");
+    guarded_end(&a, "sums");
+    guarded_end(&b, "sums");
+}
+
+static void check_fold(const sr_lanes_kernels *table, size_t n) {
+    guarded in = guarded_random(n * SR_LANES, 0, draw);
+    guarded a = guarded_random(n, 0, draw), b = guarded_random(n, 0, draw);
+    current_length = n;
+    for (size_t i = 0; i < n; i++) {
+        float sum[SR_LANES];
+        memcpy(sum, in.data + i * SR_LANES, sizeof sum);
+        for (size_t half = SR_LANES / 2; half > 0; half /= 2)
+            for (size_t k = 0; k < half; k++)
+                sum[k] += sum[k + half];
+        a.data[i] = sum[0];
+    }
+    table->fold(n, in.data, b.data);
+    compare_bits("fold", n, a.data, b.data);
+    guarded_end(&in, "in");
+    guarded_end(&a, "out");
+    guarded_end(&b, "out");
+}
+
+static void check_order(const sr_lanes_kernels *table, bool pairs, size_t channels, size_t taps) {
+    const size_t columns = (channels + 31) / 32 * 32, tap = columns + 5;
+    guarded in = guarded_random((taps - 1) * tap + columns, 0, draw);
+    guarded a = guarded_random(channels * taps, 0, draw), b = guarded_copy(&a, 0);
+    current_length = channels * 100 + taps;
+    for (size_t c = 0; c < channels; c++)
+        for (size_t t = 0; t < taps; t++) {
+            const size_t place = pairs ? c / 32 * 32 + c % 2 * 16 + c % 32 / 2 : c;
+            a.data[c * taps + t] = in.data[t * tap + place];
+        }
+    table->order(pairs, channels, taps, tap, in.data, b.data);
+    compare_bits("order", a.n, a.data, b.data);
+    guarded_end(&in, "in");
+    guarded_end(&a, "out");
+    guarded_end(&b, "out");
 }
 
 static void check_sums(const sr_lanes_kernels *plain, const sr_lanes_kernels *table) {
-    for (size_t positions = 0; positions <= 5; positions++) {
-        guarded in = guarded_random(positions * 37 + SR_LANES, 0, draw);
-        guarded a = guarded_random(SR_LANES, 0, draw), b = guarded_copy(&a, 0);
-        current_length = positions;
-        plain->sum(positions, 37, in.data, a.data);
-        table->sum(positions, 37, in.data, b.data);
-        compare_bits("sum", SR_LANES, a.data, b.data);
-        plain->add(SR_LANES, in.data, a.data);
-        table->add(SR_LANES, in.data, b.data);
-        compare_bits("add", SR_LANES, a.data, b.data);
-        guarded_end(&in, "in");
-        guarded_end(&a, "sum");
-        guarded_end(&b, "sum");
-    }
+    for (size_t channels = 1; channels <= 19; channels++)
+        for (size_t positions = 0; positions <= 3; positions++) {
+            check_sum(table, false, channels, positions);
+            check_sum(table, true, channels, positions);
+        }
+    for (size_t n = 1; n <= 40; n++)
+        check_fold(table, n);
+    for (size_t channels = 1; channels <= 40; channels++)
+        for (size_t taps = 1; taps <= 17; taps++) {
+            check_order(table, false, channels, taps);
+            check_order(table, true, channels, taps);
+        }
+    guarded in = guarded_random(3 * SR_LANES, 0, draw);
+    guarded a = guarded_random(3 * SR_LANES, 0, draw), b = guarded_copy(&a, 0);
+    plain->add(3 * SR_LANES, in.data, a.data);
+    table->add(3 * SR_LANES, in.data, b.data);
+    compare_bits("add", 3 * SR_LANES, a.data, b.data);
+    guarded_end(&in, "in");
+    guarded_end(&a, "sum");
+    guarded_end(&b, "sum");
 }
 
 // The dynamics' step against the normals and the update of the element kernels, chain by chain.

@@ -108,15 +108,47 @@ typedef struct sr_lanes_kernels {
     size_t weights_block;  // output channels of a block of backward-weights, at most
     // out += in.
     void (*add)(size_t n, const float *in, float *out);
-    // One block of backward-weights: dw (count, 16 vectors) += the sum over positions and over 16
-    // samples, summed up from zero in this order, of dy[position dy_position + i dy_channel +
-    // sample] x[position x_position + sample x_sample + j]. Words are floats; with pairs, two
-    // samples in bf16, the even one in the low half, and the sum runs over 8 pairs.
-    void (*weights)(bool pairs, size_t count, size_t vectors, size_t positions, const uint32_t *dy,
-                    size_t dy_position, size_t dy_channel, const uint32_t *x, size_t x_position,
-                    size_t x_sample, float *dw);
-    // 16 sums over positions, one a sample: sum[sample] += in[position stride + sample].
-    void (*sum)(size_t positions, size_t stride, const float *in, float *sum);
+    // Backward-weights, in words of floats or (pairs) of two bf16. `samples`, a multiple of 16, are
+    // those that are summed; `lanes` is the stride between the channels of a tensor.
+    //
+    // One pixel x (units, lanes) to rows of units, one a sample: out (samples, columns), where
+    // columns is units rounded up to 16, zeros beyond. In pairs a unit is two channels, a row two
+    // neighbouring samples, and a word the two samples of one channel: out (samples / 2, columns),
+    // for each 16 units their 16 even channels, then the odd ones.
+    void (*transpose)(bool pairs, size_t units, size_t samples, size_t lanes, const uint32_t *x,
+                      uint32_t *out);
+    // Pairs of channels (units, lanes) to pairs of samples: out (2 units, samples / 2).
+    void (*pair_samples)(size_t units, size_t samples, size_t lanes, const uint32_t *in,
+                         uint32_t *out);
+    // A block of out channels: dw (count, 16 vectors) += the sum over positions and `rows` (those
+    // of transpose), summed up from zero in this order, of dy[position dy_position + i dy_channel +
+    // row] x[position x_position + row 16 vectors + j].
+    void (*weights)(bool pairs, size_t count, size_t vectors, size_t positions, size_t rows,
+                    const uint32_t *dy, size_t dy_position, size_t dy_channel, const uint32_t *x,
+                    size_t x_position, float *dw);
+    // The same without a transposition, for few columns: sums (count, columns, 16) += dy[position,
+    // channel i, sample] x[position, column j, sample] with one sum for each of 16 samples; bias
+    // (count, 16) += dy. x are floats; of pairs, channel m is a half of word m / 2 of its position.
+    void (*weights_along)(bool pairs, size_t count, size_t columns, size_t positions,
+                          size_t samples, size_t lanes, const uint32_t *dy, size_t dy_position,
+                          const uint32_t *x, size_t x_position, float *sums, float *bias);
+    // out (columns) = sums over samples of dy[sample] x[column, sample], where x are floats or
+    // pairs of columns: one sum for each of 16 samples, then folded.
+    void (*dots)(bool pairs, size_t columns, size_t samples, size_t lanes, const float *dy,
+                 const uint32_t *x, float *out);
+    // `count` pieces of n words, n a multiple of 16; zeros if in is NULL.
+    void (*gather)(size_t count, size_t n, const uint32_t *in, size_t in_step, uint32_t *out,
+                   size_t out_step);
+    // out (n) = the sums of rows of 16: lane i and i + 8, then i and i + 4, ...
+    void (*fold)(size_t n, const float *in, float *out);
+    // out (channels, taps) = in[t tap + the place of the channel], where in pairs the places are
+    // those of transpose. in is read up to the end of the last 16 channels.
+    void (*order)(bool pairs, size_t channels, size_t taps, size_t tap, const float *in,
+                  float *out);
+    // sums (channels, 16) += in[position, channel, sample] over positions and samples, one sum for
+    // each of 16 samples.
+    void (*sum)(bool pairs, size_t channels, size_t positions, size_t samples, size_t lanes,
+                const uint32_t *in, size_t position, float *sums);
     // One step of the dynamics on x (pixels, channels, lanes) with the gradient g of the same
     // shape.
     void (*update)(const sr_update *update, size_t pixels, size_t channels, size_t lanes,

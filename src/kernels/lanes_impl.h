@@ -316,102 +316,7 @@ static void V_NAME(lanes_slope_split)(size_t channels, size_t first, size_t coun
         }
 }
 
-// ---- backward-weights ---------------------------------------------------------------------------
-
-// What is multiplied in one block, see lanes.h.
-typedef struct lanes_products {
-    size_t positions;
-    const uint32_t *dy, *x; // words: floats, or pairs of samples
-    size_t dy_position, dy_channel, x_position, x_sample;
-} lanes_products;
-
-LANES_INLINE void lanes_weights_block(bool pairs, const size_t count, const size_t vectors,
-                                      const lanes_products *of, size_t column, size_t pitch,
-                                      float *dw) {
-    const uint32_t *dy = of->dy, *x = of->x + column;
-    vf sum[LANES_BLOCK][LANES_VECTORS];
-#pragma GCC unroll 16
-    for (size_t m = 0; m < count; m++)
-#pragma GCC unroll 16
-        for (size_t p = 0; p < vectors; p++)
-            sum[m][p] = vf_set(0);
-    for (size_t j = 0; j < of->positions; j++, dy += of->dy_position, x += of->x_position) {
-        for (size_t s = 0; s < (pairs ? SR_LANES / 2 : SR_LANES); s++) {
-            vf value[LANES_VECTORS];
-#pragma GCC unroll 16
-            for (size_t p = 0; p < vectors; p++)
-                value[p] =
-                    vf_load((const float *)(const void *)(x + s * of->x_sample) + p * V_WIDTH);
-#pragma GCC unroll 16
-            for (size_t m = 0; m < count; m++) {
-                const vf weight = vu_as_float(vu_set(dy[m * of->dy_channel + s]));
-#pragma GCC unroll 16
-                for (size_t p = 0; p < vectors; p++)
-                    sum[m][p] = lanes_multiply_add(pairs, weight, value[p], sum[m][p]);
-            }
-        }
-    }
-#pragma GCC unroll 16
-    for (size_t m = 0; m < count; m++)
-#pragma GCC unroll 16
-        for (size_t p = 0; p < vectors; p++) {
-            float *at = dw + m * pitch + column + p * V_WIDTH;
-            vf_store(at, vf_add(vf_load(at), sum[m][p]));
-        }
-}
-
-// The columns of one block size.
-LANES_INLINE void lanes_weights_columns(bool pairs, const size_t count, const lanes_products *of,
-                                        size_t columns, float *dw) {
-    const size_t step = LANES_VECTORS * V_WIDTH;
-    size_t i = 0;
-    for (; i + step <= columns; i += step)
-        lanes_weights_block(pairs, count, LANES_VECTORS, of, i, columns, dw);
-    for (; i < columns; i += V_WIDTH)
-        lanes_weights_block(pairs, count, 1, of, i, columns, dw);
-}
-
-static void V_NAME(lanes_weights)(bool pairs, size_t count, size_t vectors, size_t positions,
-                                  const uint32_t *dy, size_t dy_position, size_t dy_channel,
-                                  const uint32_t *x, size_t x_position, size_t x_sample,
-                                  float *dw) {
-    const lanes_products of = {positions, dy, x, dy_position, dy_channel, x_position, x_sample};
-    const size_t columns = vectors * SR_LANES;
-#define LANES_WEIGHTS(n)                                                                           \
-    case n:                                                                                        \
-        if (pairs)                                                                                 \
-            lanes_weights_columns(true, n, &of, columns, dw);                                      \
-        else                                                                                       \
-            lanes_weights_columns(false, n, &of, columns, dw);                                     \
-        break
-    switch (count) {
-        LANES_WEIGHTS(1);
-        LANES_WEIGHTS(2);
-        LANES_WEIGHTS(3);
-        LANES_WEIGHTS(4);
-        LANES_WEIGHTS(5);
-        LANES_WEIGHTS(6);
-#if LANES_BLOCK > 6
-        LANES_WEIGHTS(7);
-        LANES_WEIGHTS(8);
-        LANES_WEIGHTS(9);
-        LANES_WEIGHTS(10);
-        LANES_WEIGHTS(11);
-        LANES_WEIGHTS(12);
-#endif
-    default:
-        break;
-    }
-}
-
-static void V_NAME(lanes_sum)(size_t positions, size_t stride, const float *in, float *sum) {
-    for (size_t i = 0; i < SR_LANES; i += V_WIDTH) {
-        vf total = vf_load(sum + i);
-        for (size_t j = 0; j < positions; j++)
-            total = vf_add(total, vf_load(in + j * stride + i));
-        vf_store(sum + i, total);
-    }
-}
+#include "lanes_weights_impl.h"
 
 // ---- the dynamics -------------------------------------------------------------------------------
 
@@ -502,7 +407,14 @@ void V_NAME(sr_lanes_fill)(sr_lanes_kernels *table) {
                   .slope = V_NAME(lanes_slope_split)},
         .weights_block = LANES_BLOCK,
         .add = V_NAME(lanes_add),
+        .transpose = V_NAME(lanes_transpose),
+        .pair_samples = V_NAME(lanes_pair_samples),
         .weights = V_NAME(lanes_weights),
+        .weights_along = V_NAME(lanes_weights_along),
+        .dots = V_NAME(lanes_dots),
+        .gather = V_NAME(lanes_gather),
+        .fold = V_NAME(lanes_fold),
+        .order = V_NAME(lanes_order),
         .sum = V_NAME(lanes_sum),
         .update = V_NAME(lanes_update),
     };

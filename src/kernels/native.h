@@ -42,10 +42,11 @@ typedef struct native_state {
     float *dx;              // gradient at the input
     float *sums, *slopes;   // one row and block, before they are rounded or multiplied
     native_tensors *layers; // (count)
-    // backward-weights: the input rows of a kernel's height, transposed to (16, width + 2 padding,
-    // channels); the same row and a row of gradients as lanes of floats; packed weight gradients
+    // backward-weights: the input rows of a kernel's height, as they are multiplied; a row of input
+    // and of gradients as floats; a row of gradients as pairs of samples; weight gradients, the
+    // sums of sixteen samples that they are folded from, and those of the bias
     uint32_t *rows, *dy_pairs;
-    float *row, *dy, *dw, *lane_sums;
+    float *row, *dy, *dw, *lane_sums, *bias_sums;
     double *clock; // of time_layers, or NULL
     void *memory;  // of all of them
 } native_state;

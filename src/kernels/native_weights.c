@@ -1,151 +1,285 @@
-// The native engine's backward-weights. Input rows are transposed, so that a vector holds (tap,
-// channel) of one sample; sums run over pixels and sixteen samples at a time.
+// The native engine's backward-weights. A layer with many channels on both sides multiplies
+// transposed inputs, a vector of channels for each sample; one with few channels sums along the
+// samples, over the patches under its kernel; and so does one that has few numbers for output, each
+// of which sees all inputs. Sums run over pixels and over a group of samples at a time, in an order
+// that the layer's shape alone decides.
 #include "kernels/native.h"
 
 #include <string.h>
 
-// Columns of a block of backward-weights: a kernel row's taps and channels, in whole vectors.
-static size_t weight_columns(const sr_conv_shape *s) {
-    return round_up(s->kernel_width * s->in_channels, SR_LANES);
-}
+typedef enum weights_kind { TRANSPOSED, ALONG, DOTS } weights_kind;
 
-static size_t row_words(const sr_conv_shape *s) { // one transposed input row
-    return SR_LANES * (s->in_width + 2 * s->padding) * s->in_channels;
-}
-
-void sr_native_weights_layout(native_state *state, arena *a) {
-    const native_chain *chain = state->chain;
-    size_t rows = 0, row = 0, dy = 0, dw = 0, channels = 0;
-    for (size_t l = 0; l < chain->count; l++) {
-        const sr_conv_shape *s = &chain->layers[l].shape;
-        rows = larger(rows, s->kernel_height * row_words(s));
-        row = larger(row, s->in_width * s->in_channels * chain->batch);
-        dy = larger(dy, s->out_width * s->out_channels * chain->batch);
-        channels = larger(channels, s->out_channels);
-        dw = larger(dw, s->kernel_height * s->out_channels * weight_columns(s));
-    }
-    state->rows = take(a, rows + SR_LANES); // a last block may read beyond its row
-    state->row = take(a, row);
-    state->dy = take(a, dy);
-    state->dy_pairs = take(a, dy / 2);
-    state->dw = take(a, dw);
-    state->lane_sums = take(a, channels * SR_LANES);
-}
-
-// A row of floats (width, channels, lanes) from a tensor between layers.
-static const float *floats_of_row(const native_chain *chain, const uint32_t *tensor, size_t row,
-                                  size_t width, size_t channels, size_t lanes, float *scratch) {
-    const size_t pixel = words_of(chain, channels) * lanes;
-    const uint32_t *at = tensor + row * width * pixel;
-    if (chain->format->floats)
-        return (const float *)(const void *)at;
-    for (size_t j = 0; j < width; j++)
-        chain->format->read(channels, lanes, at + j * pixel, scratch + j * channels * lanes);
-    return scratch;
-}
-
-// Two samples in one word, of floats that bf16 holds exactly.
-static uint32_t sample_pair(const float *two) {
-    uint32_t bits[2];
-    memcpy(bits, two, sizeof bits);
-    return bits[0] >> 16 | (bits[1] & 0xffff0000u);
-}
+// How backward-weights goes through one layer.
+typedef struct weights_way {
+    const sr_conv_shape *shape;
+    weights_kind kind;
+    bool pairs;     // tensors hold pairs; those of a split format are brought together
+    size_t taps;    // of the kernel
+    size_t units;   // words of an input pixel and sample
+    size_t group;   // samples that are summed together
+    size_t columns; // taps and channels; TRANSPOSED: a tap's channels, in whole vectors
+    size_t input;   // words of an input row, transposed; or of the patches of one row
+} weights_way;
 
 // Backward-weights multiplies in bf16 what is bf16; the parts of a split format it takes together.
 static bool weights_in_pairs(const native_chain *chain) {
     return !chain->format->floats && !chain->format->split;
 }
 
-// Input row i of layer l, of the sixteen samples from `lane` on, transposed into its slot: words of
-// floats, or of pairs of samples.
-static void transpose_row(const native_chain *chain, native_state *state, size_t l, size_t i,
-                          size_t lane) {
-    const sr_conv_shape *s = &chain->layers[l].shape;
-    const size_t lanes = state->width, row = (s->in_width + 2 * s->padding) * s->in_channels;
-    const uint32_t *tensor = l > 0 ? state->layers[l - 1].y : state->input;
-    const float *x =
-        floats_of_row(chain, tensor, i, s->in_width, s->in_channels, lanes, state->row) + lane;
-    uint32_t *out = state->rows + i % s->kernel_height * row_words(s);
-    const size_t edge = s->padding * s->in_channels, inner = s->in_width * s->in_channels;
-    const size_t step = weights_in_pairs(chain) ? 2 : 1; // samples a word
-    for (size_t n = 0; n < SR_LANES; n += step, out += row, x += step) {
-        memset(out, 0, edge * sizeof *out);
-        if (step == 1)
-            for (size_t k = 0; k < inner; k++)
-                memcpy(&out[edge + k], &x[k * lanes], sizeof *out);
-        else
-            for (size_t k = 0; k < inner; k++)
-                out[edge + k] = sample_pair(x + k * lanes);
-        memset(out + edge + inner, 0, edge * sizeof *out);
-    }
+static weights_kind kind_of(const sr_conv_shape *s) {
+    const bool one = s->out_height * s->out_width == 1;
+    const bool whole = one && s->padding == 0 && s->kernel_height == s->in_height &&
+                       s->kernel_width == s->in_width;
+    if (whole && s->out_channels < 4)
+        return DOTS;
+    return s->in_channels < SR_LANES || s->out_channels < 4 ? ALONG : TRANSPOSED;
 }
 
-// Row i of the gradient before the activation of layer l: words (width, channels, lanes or, in
-// pairs, half of them).
+static weights_way way_of(const native_chain *chain, size_t l, size_t lanes) {
+    const sr_conv_shape *s = &chain->layers[l].shape;
+    const size_t taps = s->kernel_height * s->kernel_width, channels = s->in_channels;
+    weights_way w = {.shape = s, .kind = kind_of(s), .taps = taps};
+    w.pairs = weights_in_pairs(chain);
+    w.units = w.pairs ? (channels + 1) / 2 : channels;
+    w.group = lanes;
+    w.columns = taps * channels;
+    if (w.kind == ALONG)
+        w.input = s->out_width * w.columns * lanes;
+    if (w.kind == TRANSPOSED) {
+        w.group = s->out_height * s->out_width == 1 ? lanes : SR_LANES;
+        w.columns = round_up(w.units, SR_LANES) * (w.pairs ? 2 : 1);
+        w.input = s->in_width * round_up(w.units, SR_LANES) * w.group;
+    }
+    return w;
+}
+
+void sr_native_weights_layout(native_state *state, arena *a) {
+    const native_chain *chain = state->chain;
+    const size_t lanes = chain->batch;
+    size_t rows = 0, row = 0, dy = 0, dw = 0, sums = 0, channels = 0;
+    for (size_t l = 0; l < chain->count; l++) {
+        const weights_way w = way_of(chain, l, lanes);
+        const sr_conv_shape *s = w.shape;
+        const size_t of_row = s->out_width * round_up(s->out_channels, 2) * lanes;
+        rows = larger(rows, (w.kind == ALONG ? 1 : s->kernel_height) * w.input);
+        row = larger(row, (w.kind == DOTS ? w.taps : s->in_width) * s->in_channels * lanes);
+        dy = larger(dy, of_row);
+        dw = larger(dw, s->out_channels * w.columns * (w.kind == TRANSPOSED ? w.taps : 1));
+        sums = larger(sums, w.kind == ALONG ? s->out_channels * w.columns * SR_LANES : 0);
+        channels = larger(channels, s->out_channels);
+    }
+    state->rows = take(a, rows);
+    state->row = take(a, chain->format->floats ? 0 : row);
+    state->dy = take(a, chain->format->floats ? 0 : dy);
+    state->dy_pairs = take(a, weights_in_pairs(chain) ? dy / 2 : 0);
+    state->dw = take(a, dw + SR_LANES); // order reads whole vectors
+    state->lane_sums = take(a, sums);
+    state->bias_sums = take(a, channels * SR_LANES);
+}
+
+// A row of floats (width, channels, lanes) from a tensor between layers.
+static const uint32_t *floats_of_row(const native_chain *chain, const uint32_t *at, size_t width,
+                                     size_t channels, size_t lanes, float *scratch) {
+    const size_t pixel = words_of(chain, channels) * lanes;
+    if (chain->format->floats)
+        return at;
+    for (size_t j = 0; j < width; j++)
+        chain->format->read(channels, lanes, at + j * pixel, scratch + j * channels * lanes);
+    return (const uint32_t *)(const void *)scratch;
+}
+
+// Row i of the input of layer l, of all lanes, in the tensor's words.
+static const uint32_t *input_row(const native_chain *chain, const native_state *state, size_t l,
+                                 size_t i) {
+    const sr_conv_shape *s = &chain->layers[l].shape;
+    const uint32_t *tensor = l > 0 ? state->layers[l - 1].y : state->input;
+    return tensor + i * s->in_width * words_of(chain, s->in_channels) * state->width;
+}
+
+// Row i of the gradient before the activation of layer l: floats, or pairs.
 static const uint32_t *gradient_row(const native_chain *chain, native_state *state, size_t l,
                                     size_t i) {
     const sr_conv_shape *s = &chain->layers[l].shape;
-    const size_t n = s->out_width * s->out_channels * state->width;
-    const float *dy = floats_of_row(chain, state->layers[l].g, i, s->out_width, s->out_channels,
-                                    state->width, state->dy);
-    if (!weights_in_pairs(chain))
-        return (const uint32_t *)(const void *)dy;
-    for (size_t k = 0; k < n / 2; k++)
-        state->dy_pairs[k] = sample_pair(dy + 2 * k);
-    return state->dy_pairs;
+    const uint32_t *row =
+        state->layers[l].g + i * s->out_width * words_of(chain, s->out_channels) * state->width;
+    if (!chain->format->split)
+        return row;
+    return floats_of_row(chain, row, s->out_width, s->out_channels, state->width, state->dy);
 }
 
-// Adds the weight gradient of the sixteen samples from `lane` on to state->dw, (kernel row, out
+// Words of one pixel and sample of gradients.
+static size_t gradient_units(const weights_way *w) {
+    return w->pairs ? (w->shape->out_channels + 1) / 2 : w->shape->out_channels;
+}
+
+// ---- transposed ---------------------------------------------------------------------------------
+
+// The slot of input row i.
+static uint32_t *row_slot(const native_state *state, const weights_way *w, size_t i) {
+    return state->rows + i % w->shape->kernel_height * w->input;
+}
+
+// Input row i of the samples of one group, transposed into its slot.
+static void transpose_row(const native_chain *chain, native_state *state, size_t l,
+                          const weights_way *w, size_t i, size_t lane) {
+    const sr_conv_shape *s = w->shape;
+    const size_t lanes = state->width, pixel = round_up(w->units, SR_LANES) * w->group;
+    const uint32_t *x = input_row(chain, state, l, i);
+    if (chain->format->split)
+        x = floats_of_row(chain, x, s->in_width, s->in_channels, lanes, state->row);
+    uint32_t *out = row_slot(state, w, i);
+    for (size_t j = 0; j < s->in_width; j++)
+        chain->lanes->transpose(w->pairs, w->units, w->group, lanes,
+                                x + j * w->units * lanes + lane, out + j * pixel);
+}
+
+// The products of one row of gradients (dy: words of the group, their strides) and one input row.
+static void multiply_row(const native_chain *chain, native_state *state, const weights_way *w,
+                         size_t u, const uint32_t *x, const uint32_t *dy, size_t dy_channel) {
+    const sr_conv_shape *s = w->shape;
+    const size_t channels = s->out_channels, most = chain->lanes->weights_block;
+    const size_t pixel = round_up(w->units, SR_LANES) * w->group;
+    const size_t dy_position = (w->pairs ? round_up(channels, 2) : channels) * dy_channel;
+    for (size_t first = 0, count; first < channels; first += count) {
+        count = channels - first < most ? channels - first : most;
+        for (size_t v = 0; v < s->kernel_width; v++) {
+            // outputs [begin, end) have their tap v inside
+            const size_t begin = v < s->padding ? (s->padding - v + s->stride - 1) / s->stride : 0;
+            const size_t last = s->in_width + s->padding; // inputs of tap v are below it
+            size_t end = last > v ? (last - v + s->stride - 1) / s->stride : 0;
+            end = end < s->out_width ? end : s->out_width;
+            if (begin >= end)
+                continue;
+            chain->lanes->weights(
+                w->pairs, count, w->columns / SR_LANES, end - begin, w->group / (w->pairs ? 2 : 1),
+                dy + begin * dy_position + first * dy_channel, dy_position, dy_channel,
+                x + (begin * s->stride + v - s->padding) * pixel, s->stride * pixel,
+                state->dw + ((u * s->kernel_width + v) * channels + first) * w->columns);
+        }
+    }
+}
+
+// Adds the weight gradient of one group of samples to state->dw, (kernel row, kernel column, out
 // channel, columns), row by row of the output.
-static void weights_of_samples(const native_chain *chain, native_state *state, size_t l,
-                               size_t lane) {
-    const native_layer *layer = &chain->layers[l];
-    const sr_conv_shape *s = &layer->shape;
-    const bool pairs = weights_in_pairs(chain);
-    const size_t lanes = state->width / (pairs ? 2 : 1), columns = weight_columns(s);
-    const size_t row_step = (s->in_width + 2 * s->padding) * s->in_channels;
+static void transposed_group(const native_chain *chain, native_state *state, size_t l,
+                             const weights_way *w, size_t lane) {
+    const sr_conv_shape *s = w->shape;
+    const size_t lanes = state->width;
     size_t ready = 0; // input rows that were transposed
     for (size_t i = 0; i < s->out_height; i++) {
-        const sr_lanes_span *u = &layer->forward.rows[i];
+        const sr_lanes_span *u = &chain->layers[l].forward.rows[i];
         for (ready = larger(ready, u->in); ready < u->in + u->count; ready++)
-            transpose_row(chain, state, l, ready, lane);
-        const uint32_t *dy = gradient_row(chain, state, l, i) + lane / (pairs ? 2 : 1);
-        for (size_t first = 0, count; first < s->out_channels; first += count) {
-            const size_t rest = s->out_channels - first;
-            count = rest < chain->lanes->weights_block ? rest : chain->lanes->weights_block;
-            for (size_t k = 0; k < u->count; k++)
-                chain->lanes->weights(pairs, count, columns / SR_LANES, s->out_width,
-                                      dy + first * lanes, s->out_channels * lanes, lanes,
-                                      state->rows + (u->in + k) % s->kernel_height * row_words(s),
-                                      s->stride * s->in_channels, row_step,
-                                      state->dw +
-                                          ((u->tap + k) * s->out_channels + first) * columns);
+            transpose_row(chain, state, l, w, ready, lane);
+        const uint32_t *dy = gradient_row(chain, state, l, i);
+        size_t dy_channel = lanes;
+        chain->lanes->sum(w->pairs, s->out_channels, s->out_width, w->group, lanes, dy + lane,
+                          gradient_units(w) * lanes, state->bias_sums);
+        dy += lane;
+        if (w->pairs) {
+            chain->lanes->pair_samples(s->out_width * gradient_units(w), w->group, lanes, dy,
+                                       state->dy_pairs);
+            dy = state->dy_pairs;
+            dy_channel = w->group / 2;
         }
+        for (size_t k = 0; k < u->count; k++)
+            multiply_row(chain, state, w, u->tap + k, row_slot(state, w, u->in + k), dy,
+                         dy_channel);
     }
 }
 
-// dbias (out_channels): sums over pixels and lanes; a lane's first, then the lanes in pairs.
-static void bias_gradient(const native_chain *chain, native_state *state, size_t l, float *dbias) {
-    const sr_conv_shape *s = &chain->layers[l].shape;
-    const size_t lanes = state->width, channels = s->out_channels;
-    memset(dbias, 0, channels * sizeof *dbias);
-    for (size_t lane = 0; lane < lanes; lane += SR_LANES) {
-        memset(state->lane_sums, 0, channels * SR_LANES * sizeof(float));
-        for (size_t i = 0; i < s->out_height; i++) {
-            const float *dy = floats_of_row(chain, state->layers[l].g, i, s->out_width, channels,
-                                            lanes, state->dy);
-            for (size_t o = 0; o < channels; o++)
-                chain->lanes->sum(s->out_width, channels * lanes, dy + o * lanes + lane,
-                                  state->lane_sums + o * SR_LANES);
-        }
-        for (size_t o = 0; o < channels; o++) {
-            float *sum = state->lane_sums + o * SR_LANES;
-            for (size_t half = SR_LANES / 2; half > 0; half /= 2)
-                for (size_t k = 0; k < half; k++)
-                    sum[k] += sum[k + half];
-            dbias[o] += sum[0];
-        }
+static void transposed(const native_chain *chain, native_state *state, size_t l,
+                       const weights_way *w, float *dw) {
+    const sr_conv_shape *s = w->shape;
+    const size_t taps = s->kernel_height * s->kernel_width;
+    memset(state->dw, 0, taps * s->out_channels * w->columns * sizeof(float));
+    for (size_t lane = 0; lane < state->width; lane += w->group)
+        transposed_group(chain, state, l, w, lane);
+    for (size_t o = 0; o < s->out_channels; o++)
+        chain->lanes->order(w->pairs, s->in_channels, w->taps, s->out_channels * w->columns,
+                            state->dw + o * w->columns, dw + o * s->in_channels * w->taps);
+}
+
+// ---- along the samples --------------------------------------------------------------------------
+
+// One row of the kernel, from the pixel row x or zeros (NULL): to out (out width, taps, channels,
+// lanes).
+static void gather_row(const native_chain *chain, const native_state *state, size_t l,
+                       const weights_way *w, const uint32_t *x, uint32_t *out) {
+    const sr_conv_shape *s = w->shape;
+    const size_t pixel = s->in_channels * state->width, width = s->kernel_width;
+    const size_t patch = w->taps * pixel;
+    void (*const gather)(size_t, size_t, const uint32_t *, size_t, uint32_t *, size_t) =
+        chain->lanes->gather;
+    for (size_t j = 0, count; j < s->out_width; j += count, out += count * patch) {
+        const sr_lanes_span *v = &chain->layers[l].forward.columns[j];
+        for (count = 1; j + count < s->out_width && v->count == width && v[count].count == width;)
+            count++; // all that are inside are alike
+        const uint32_t *from = x ? x + v->in * pixel : NULL;
+        gather(count, v->count * pixel, from, s->stride * pixel, out + v->tap * pixel, patch);
+        gather(count, v->tap * pixel, NULL, 0, out, patch);
+        const size_t after = v->tap + v->count;
+        gather(count, (width - after) * pixel, NULL, 0, out + after * pixel, patch);
     }
+}
+
+// The inputs under the kernel for each output of row i, floats (out width, taps, channels, lanes).
+static void gather_patches(const native_chain *chain, native_state *state, size_t l,
+                           const weights_way *w, size_t i) {
+    const sr_conv_shape *s = w->shape;
+    const sr_lanes_span *rows = &chain->layers[l].forward.rows[i];
+    for (size_t u = 0; u < s->kernel_height; u++) {
+        const uint32_t *x = NULL;
+        if (u >= rows->tap && u < rows->tap + rows->count)
+            x = floats_of_row(chain, input_row(chain, state, l, rows->in + u - rows->tap),
+                              s->in_width, s->in_channels, state->width, state->row);
+        gather_row(chain, state, l, w, x,
+                   state->rows + u * s->kernel_width * s->in_channels * state->width);
+    }
+}
+
+static void order_weights(const native_chain *chain, const native_state *state,
+                          const weights_way *w, float *dw) {
+    for (size_t o = 0; o < w->shape->out_channels; o++)
+        chain->lanes->order(false, w->shape->in_channels, w->taps, w->shape->in_channels,
+                            state->dw + o * w->columns, dw + o * w->columns);
+}
+
+static void along(const native_chain *chain, native_state *state, size_t l, const weights_way *w,
+                  float *dw) {
+    const sr_conv_shape *s = w->shape;
+    const size_t lanes = state->width, channels = s->out_channels;
+    memset(state->lane_sums, 0, channels * w->columns * SR_LANES * sizeof(float));
+    for (size_t i = 0; i < s->out_height; i++) {
+        gather_patches(chain, state, l, w, i);
+        chain->lanes->weights_along(w->pairs, channels, w->columns, s->out_width, lanes, lanes,
+                                    gradient_row(chain, state, l, i), gradient_units(w) * lanes,
+                                    state->rows, w->columns * lanes, state->lane_sums,
+                                    state->bias_sums);
+    }
+    chain->lanes->fold(channels * w->columns, state->lane_sums, w->taps > 1 ? state->dw : dw);
+    if (w->taps > 1)
+        order_weights(chain, state, w, dw);
+}
+
+// ---- all inputs at once -------------------------------------------------------------------------
+
+static void dots(const native_chain *chain, native_state *state, size_t l, const weights_way *w,
+                 float *dw) {
+    const sr_conv_shape *s = w->shape;
+    const size_t lanes = state->width;
+    const bool pairs = w->pairs && s->in_channels % 2 == 0; // columns of whole words
+    const uint32_t *x = input_row(chain, state, l, 0);
+    if (!pairs)
+        x = floats_of_row(chain, x, w->taps, s->in_channels, lanes, state->row);
+    const uint32_t *dy =
+        floats_of_row(chain, state->layers[l].g, 1, s->out_channels, lanes, state->dy);
+    chain->lanes->sum(false, s->out_channels, 1, lanes, lanes, dy, 0, state->bias_sums);
+    for (size_t o = 0; o < s->out_channels; o++)
+        chain->lanes->dots(pairs, w->columns, lanes, lanes,
+                           (const float *)(const void *)dy + o * lanes, x,
+                           (w->taps > 1 ? state->dw : dw) + o * w->columns);
+    if (w->taps > 1)
+        order_weights(chain, state, w, dw);
 }
 
 void sr_native_backward_weights(const void *self, void *state_, size_t n, float *dtheta) {
@@ -154,20 +288,15 @@ void sr_native_backward_weights(const void *self, void *state_, size_t n, float 
     (void)n; // lanes beyond n carry zero gradients
     double since = sr_lap_start(state->clock);
     for (size_t l = 0; l < chain->count; l++) {
-        const native_layer *layer = &chain->layers[l];
-        const sr_conv_shape *s = &layer->shape;
-        const size_t columns = weight_columns(s);
-        memset(state->dw, 0, s->kernel_height * s->out_channels * columns * sizeof(float));
-        for (size_t lane = 0; lane < state->width; lane += SR_LANES)
-            weights_of_samples(chain, state, l, lane);
-        float *dw = dtheta + layer->layer.weight;
-        for (size_t o = 0; o < s->out_channels; o++)
-            for (size_t c = 0; c < s->in_channels; c++)
-                for (size_t u = 0; u < s->kernel_height; u++)
-                    for (size_t v = 0; v < s->kernel_width; v++)
-                        *dw++ =
-                            state->dw[(u * s->out_channels + o) * columns + v * s->in_channels + c];
-        bias_gradient(chain, state, l, dtheta + layer->layer.bias);
+        const sr_layer *layer = &chain->layers[l].layer;
+        const weights_way w = way_of(chain, l, state->width);
+        const size_t channels = w.shape->out_channels;
+        memset(state->bias_sums, 0, channels * SR_LANES * sizeof(float));
+        static void (*const ways[])(const native_chain *, native_state *, size_t,
+                                    const weights_way *, float *) = {
+            [TRANSPOSED] = transposed, [ALONG] = along, [DOTS] = dots};
+        ways[w.kind](chain, state, l, &w, dtheta + layer->weight);
+        chain->lanes->fold(channels, state->bias_sums, dtheta + layer->bias);
         sr_lap_end(state->clock, sr_lap_slot(l, SR_BACKWARD_WEIGHTS), &since);
     }
 }

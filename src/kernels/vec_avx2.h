@@ -40,6 +40,10 @@ static inline vf vf_load_head(const float *p, size_t n) {
 static inline void vf_store_head(float *p, vf a, size_t n) {
     _mm256_maskstore_ps(p, v_head_mask(n), a);
 }
+static inline vf vf_keep(vf a) {
+    __asm__("" : "+x"(a));
+    return a;
+}
 static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
 static inline vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
@@ -101,6 +105,31 @@ static inline vf vf_pair_dot(vf a, vf b, vf sum) {
     const vu x = vf_bits(a), y = vf_bits(b), high = vu_set(0xffff0000u);
     sum = vf_fma(vu_as_float(vu_and(x, high)), vu_as_float(vu_and(y, high)), sum);
     return vf_fma(vu_as_float(vu_shift_left(x, 16)), vu_as_float(vu_shift_left(y, 16)), sum);
+}
+
+#define V_COLUMNS 8
+static inline void vu_load_columns(const uint32_t *p, size_t stride, size_t n, vu *out) {
+    __m256 a[8], b[8];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; i++)
+        a[i] = i < n ? _mm256_loadu_ps((const float *)(const void *)(p + i * stride)) : _mm256_setzero_ps();
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; i += 2) { // pairs of rows
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; i += 4) { // fours
+        a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+        a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+        a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+        a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 4; i++) {
+        out[i] = _mm256_castps_si256(_mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+        out[i + 4] = _mm256_castps_si256(_mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    }
 }
 
 static inline vd vd_zero(void) { return (vd){_mm256_setzero_pd(), _mm256_setzero_pd()}; }

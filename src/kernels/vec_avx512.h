@@ -44,6 +44,10 @@ static inline vf vf_load_head(const float *p, size_t n) {
 static inline void vf_store_head(float *p, vf a, size_t n) {
     _mm512_mask_storeu_ps(p, v_head_mask(n), a);
 }
+static inline vf vf_keep(vf a) {
+    __asm__("" : "+v"(a));
+    return a;
+}
 static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
@@ -118,6 +122,38 @@ static inline vf vf_pair_dot(vf a, vf b, vf sum) {
     return vf_fma(vu_as_float(vu_shift_left(x, 16)), vu_as_float(vu_shift_left(y, 16)), sum);
 }
 #endif
+
+#define V_COLUMNS 16
+static inline void vu_load_columns(const uint32_t *p, size_t stride, size_t n, vu *out) {
+    vu a[16], b[16];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; i++)
+        a[i] = i < n ? _mm512_loadu_si512(p + i * stride) : _mm512_setzero_si512();
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; i += 2) { // pairs of rows
+        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; i += 4) { // fours
+        a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+        a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+        a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+        a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 4; i++) { // eights: columns i and i + 8, i + 4 and i + 12
+        b[i] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x88);
+        b[i + 4] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xdd);
+        b[i + 8] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88);
+        b[i + 12] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xdd);
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 8; i++) {
+        out[i] = _mm512_shuffle_i32x4(b[i], b[i + 8], 0x88);
+        out[i + 8] = _mm512_shuffle_i32x4(b[i], b[i + 8], 0xdd);
+    }
+}
 
 static inline vd vd_zero(void) { return (vd){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
 // The product of two floats is exact in double, so that one rounding or two are the same.

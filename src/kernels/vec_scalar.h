@@ -36,6 +36,7 @@ static inline void vf_store_head(float *p, vf a, size_t n) {
     if (n)
         *p = a;
 }
+static inline vf vf_keep(vf a) { return a; } // in a register, not loaded again for each use
 static inline vf vf_add(vf a, vf b) { return a + b; }
 static inline vf vf_sub(vf a, vf b) { return a - b; }
 static inline vf vf_mul(vf a, vf b) { return a * b; }
@@ -91,6 +92,16 @@ static inline vf vf_pair_dot(vf a, vf b, vf sum) {
     vu x = vf_bits(a), y = vf_bits(b);
     sum = fmaf(vu_as_float(x & 0xffff0000u), vu_as_float(y & 0xffff0000u), sum);
     return fmaf(vu_as_float(x << 16), vu_as_float(y << 16), sum);
+}
+
+// Columns of words: out[i] = (p[i], p[stride + i], p[2 stride + i], ...), V_COLUMNS of them; rows
+// from n on read as 0.
+#define V_COLUMNS 2
+static inline void vu_load_columns(const uint32_t *p, size_t stride, size_t n, vu *out) {
+    (void)stride;
+    memset(out, 0, V_COLUMNS * sizeof *out);
+    if (n)
+        memcpy(out, p, V_COLUMNS * sizeof *out); // whatever the words are: floats too
 }
 
 static inline vd vd_zero(void) { return 0; }
