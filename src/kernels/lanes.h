@@ -120,10 +120,10 @@ typedef struct sr_lanes_kernels {
     // Pairs of channels (units, lanes) to pairs of samples: out (2 units, samples / 2).
     void (*pair_samples)(size_t units, size_t samples, size_t lanes, const uint32_t *in,
                          uint32_t *out);
-    // A block of out channels: dw (count, 16 vectors) += the sum over positions and `rows` (those
+    // A block of out channels: dw (count, 16 vectors) += (begin: =) the sum over positions and `rows` (those
     // of transpose), summed up from zero in this order, of dy[position dy_position + i dy_channel +
     // row] x[position x_position + row 16 vectors + j].
-    void (*weights)(bool pairs, size_t count, size_t vectors, size_t positions, size_t rows,
+    void (*weights)(bool pairs, bool begin, size_t count, size_t vectors, size_t positions, size_t rows,
                     const uint32_t *dy, size_t dy_position, size_t dy_channel, const uint32_t *x,
                     size_t x_position, float *dw);
     // The same without a transposition, for few columns: sums (count, columns, 16) += dy[position,
@@ -133,7 +133,8 @@ typedef struct sr_lanes_kernels {
                           size_t samples, size_t lanes, const uint32_t *dy, size_t dy_position,
                           const uint32_t *x, size_t x_position, float *sums, float *bias);
     // out (columns) = sums over samples of dy[sample] x[column, sample], where x are floats or
-    // pairs of columns: one sum for each of 16 samples, then folded.
+    // pairs of columns (and dy, floats all the same, are numbers of bf16): one sum for each of 16
+    // samples, then folded.
     void (*dots)(bool pairs, size_t columns, size_t samples, size_t lanes, const float *dy,
                  const uint32_t *x, float *out);
     // `count` pieces of n words, n a multiple of 16; zeros if in is NULL.

@@ -61,6 +61,7 @@ static void V_NAME(lanes_pair_samples)(size_t units, size_t samples, size_t lane
 
 // What is multiplied in one block, see lanes.h.
 typedef struct lanes_products {
+    bool begin;
     size_t positions, rows;
     const uint32_t *dy, *x; // words: floats, or pairs of samples
     size_t dy_position, dy_channel, x_position;
@@ -79,6 +80,8 @@ LANES_INLINE void lanes_weights_block(bool pairs, const size_t count, const size
     for (size_t j = 0; j < of->positions; j++, dy += of->dy_position, x += of->x_position) {
         const uint32_t *row = x;
         for (size_t s = 0; s < of->rows; s++, row += pitch) {
+            for (size_t p = 0; p < vectors; p++)
+                __builtin_prefetch(row + 8 * pitch + p * V_WIDTH);
             vf value[LANES_VECTORS];
 #pragma GCC unroll 16
             for (size_t p = 0; p < vectors; p++)
@@ -97,7 +100,7 @@ LANES_INLINE void lanes_weights_block(bool pairs, const size_t count, const size
 #pragma GCC unroll 16
         for (size_t p = 0; p < vectors; p++) {
             float *at = dw + m * pitch + column + p * V_WIDTH;
-            vf_store(at, vf_add(vf_load(at), sum[m][p]));
+            vf_store(at, of->begin ? sum[m][p] : vf_add(vf_load(at), sum[m][p]));
         }
 }
 
@@ -112,11 +115,11 @@ LANES_INLINE void lanes_weights_columns(bool pairs, const size_t count, const la
         lanes_weights_block(pairs, count, 1, of, i, columns, dw);
 }
 
-static void V_NAME(lanes_weights)(bool pairs, size_t count, size_t vectors, size_t positions,
-                                  size_t rows, const uint32_t *dy, size_t dy_position,
-                                  size_t dy_channel, const uint32_t *x, size_t x_position,
-                                  float *dw) {
-    const lanes_products of = {positions, rows, dy, x, dy_position, dy_channel, x_position};
+static void V_NAME(lanes_weights)(bool pairs, bool begin, size_t count, size_t vectors,
+                                  size_t positions, size_t rows, const uint32_t *dy,
+                                  size_t dy_position, size_t dy_channel, const uint32_t *x,
+                                  size_t x_position, float *dw) {
+    const lanes_products of = {begin, positions, rows, dy, x, dy_position, dy_channel, x_position};
     const size_t columns = vectors * SR_LANES;
 #define LANES_WEIGHTS(n)                                                                           \
     case n:                                                                                        \
@@ -188,8 +191,11 @@ LANES_INLINE void lanes_along_block(bool pairs, const size_t count, const size_t
         }
         const uint32_t *dy = of->dy + (pairs ? channel / 2 : channel) * lanes + half;
         const uint32_t *x = of->x + column * lanes + half;
+        const size_t next_row = of->positions * of->dy_position; // comes from beyond L2
         for (size_t j = 0; j < of->positions; j++, dy += of->dy_position, x += of->x_position)
             for (size_t i = 0; i < of->samples; i += SR_LANES) {
+                for (size_t m = 0; m < count && column == 0; m += pairs ? 2 : 1)
+                    __builtin_prefetch(dy + i + next_row + (pairs ? m / 2 : m) * lanes, 0, 2);
                 vf slope[ALONG_CHANNELS];
 #pragma GCC unroll 16
                 for (size_t m = 0; m < count; m++) {
@@ -215,14 +221,24 @@ LANES_INLINE void lanes_along_block(bool pairs, const size_t count, const size_t
     }
 }
 
-// All columns of a block of channels, in blocks as equal as they can be.
-LANES_INLINE void lanes_along_columns(bool pairs, const size_t count, const lanes_along *of,
-                                      size_t channel, float *sums, float *bias) {
+// All channels of a block of columns, which stay in L1 meanwhile.
+LANES_INLINE void lanes_along_channels(bool pairs, const size_t columns, const lanes_along *of,
+                                       size_t count, size_t column, float *sums, float *bias) {
+    size_t m = 0;
+    for (; m + ALONG_CHANNELS <= count; m += ALONG_CHANNELS)
+        lanes_along_block(pairs, ALONG_CHANNELS, columns, of, m, column, sums, bias);
+    if (m < count)
+        lanes_along_block(pairs, 1, columns, of, m, column, sums, bias);
+}
+
+// Blocks of columns are as equal as they can be.
+LANES_INLINE void lanes_along_all(bool pairs, const lanes_along *of, size_t count, float *sums,
+                                  float *bias) {
     const size_t columns = of->columns, blocks = (columns + ALONG_COLUMNS - 1) / ALONG_COLUMNS;
     const size_t step = (columns + blocks - 1) / blocks;
 #define LANES_ALONG(n)                                                                             \
     case n:                                                                                        \
-        lanes_along_block(pairs, count, n, of, channel, k, sums, bias);                            \
+        lanes_along_channels(pairs, n, of, count, k, sums, bias);                                  \
         break
     for (size_t k = 0; k < columns; k += step)
         switch (columns - k < step ? columns - k : step) {
@@ -245,15 +261,6 @@ LANES_INLINE void lanes_along_columns(bool pairs, const size_t count, const lane
         }
 }
 
-LANES_INLINE void lanes_along_all(bool pairs, const lanes_along *of, size_t count, float *sums,
-                                  float *bias) {
-    size_t m = 0;
-    for (; m + ALONG_CHANNELS <= count; m += ALONG_CHANNELS)
-        lanes_along_columns(pairs, ALONG_CHANNELS, of, m, sums, bias);
-    if (m < count)
-        lanes_along_columns(pairs, 1, of, m, sums, bias);
-}
-
 static void V_NAME(lanes_weights_along)(bool pairs, size_t count, size_t columns, size_t positions,
                                         size_t samples, size_t lanes, const uint32_t *dy,
                                         size_t dy_position, const uint32_t *x, size_t x_position,
@@ -265,18 +272,14 @@ static void V_NAME(lanes_weights_along)(bool pairs, size_t count, size_t columns
         lanes_along_all(false, &of, count, sums, bias);
 }
 
-// out[i] = the sum of row i of in (rows, 16), in the order that lanes.h states; n rows exist.
-LANES_INLINE vf lanes_fold_rows(const float *in, size_t n) {
-    vu words[SR_LANES];
-    vf sum[SR_LANES];
+// Sixteen sums as one vector: those V_WIDTH apart are added, the farthest first.
+LANES_INLINE vf lanes_halves(const float *sums) {
+    vf sum[SR_LANES / V_WIDTH];
 #pragma GCC unroll 16
-    for (size_t lane = 0; lane < SR_LANES; lane += V_COLUMNS)
-        vu_load_columns((const uint32_t *)(const void *)in + lane, SR_LANES, n, words + lane);
-#pragma GCC unroll 16
-    for (size_t k = 0; k < SR_LANES; k++)
-        sum[k] = vu_as_float(words[k]);
+    for (size_t k = 0; k < SR_LANES / V_WIDTH; k++)
+        sum[k] = vf_load(sums + k * V_WIDTH);
 #pragma GCC unroll 4
-    for (size_t half = SR_LANES / 2; half > 0; half /= 2)
+    for (size_t half = SR_LANES / V_WIDTH / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
         for (size_t k = 0; k < half; k++)
             sum[k] = vf_add(sum[k], sum[k + half]);
@@ -284,55 +287,77 @@ LANES_INLINE vf lanes_fold_rows(const float *in, size_t n) {
 }
 
 static void V_NAME(lanes_fold)(size_t n, const float *in, float *out) {
-    size_t i = 0;
-    for (; i + V_WIDTH <= n; i += V_WIDTH)
-        vf_store(out + i, lanes_fold_rows(in + i * SR_LANES, V_WIDTH));
-    if (i < n)
-        vf_store_head(out + i, lanes_fold_rows(in + i * SR_LANES, n - i), n - i);
+    for (size_t i = 0; i < n; i += V_WIDTH, in += V_WIDTH * SR_LANES) {
+        const size_t rows = n - i < V_WIDTH ? n - i : V_WIDTH;
+        vf sum[V_WIDTH];
+#pragma GCC unroll 16
+        for (size_t k = 0; k < V_WIDTH; k++)
+            sum[k] = k < rows ? lanes_halves(in + k * SR_LANES) : vf_set(0);
+        if (rows == V_WIDTH)
+            vf_store(out + i, vf_fold(sum));
+        else
+            vf_store_head(out + i, vf_fold(sum), rows);
+    }
 }
 
-// Columns abreast: even, because of the pairs.
+// The product of column k with dy of sixteen samples, added to a sum. In pairs dy_half is dy in the
+// column's half of a word, with a zero in the other.
+LANES_INLINE vf lanes_dot(bool pairs, const uint32_t *x, size_t lanes, size_t k, vf dy,
+                          const vf *dy_half, vf sum) {
+    if (pairs)
+        return vf_pair_dot(vu_as_float(lanes_load_words(x + k / 2 * lanes)), dy_half[k % 2], sum);
+    return vf_fma(dy, lanes_channel(false, x, lanes, k), sum);
+}
+
+// V_WIDTH columns (two, if that is one), of which `count` exist.
 #define DOTS_COLUMNS (V_WIDTH == 1 ? 2 : V_WIDTH)
 
-// `count` products of x (columns, samples) with dy (samples), one sum for each of 16 samples.
 LANES_INLINE void lanes_dots_block(bool pairs, const size_t count, size_t samples, size_t lanes,
-                                   const float *dy, const uint32_t *x, float *sums) {
-    for (size_t half = 0; half < SR_LANES; half += V_WIDTH) {
-        vf sum[DOTS_COLUMNS];
+                                   const float *dy, const uint32_t *x, float *out) {
+    vf sum[DOTS_COLUMNS][SR_LANES / V_WIDTH];
 #pragma GCC unroll 16
-        for (size_t k = 0; k < count; k++)
-            sum[k] = vf_set(0);
-        for (size_t i = half; i < samples; i += SR_LANES) {
+    for (size_t k = 0; k < DOTS_COLUMNS; k++)
+#pragma GCC unroll 16
+        for (size_t h = 0; h < SR_LANES / V_WIDTH; h++)
+            sum[k][h] = vf_set(0);
+#pragma GCC unroll 16
+    for (size_t h = 0; h < SR_LANES / V_WIDTH; h++)
+        for (size_t i = h * V_WIDTH; i < samples; i += SR_LANES) {
             const vf slope = vf_load(dy + i);
+            const vf half[2] = {vu_as_float(vu_shift_right(vf_bits(slope), 16)),
+                                vu_as_float(vu_and(vf_bits(slope), vu_set(0xffff0000u)))};
 #pragma GCC unroll 16
             for (size_t k = 0; k < count; k++)
-                sum[k] = vf_fma(slope, lanes_channel(pairs, x + i, lanes, k), sum[k]);
+                sum[k][h] = lanes_dot(pairs, x + i, lanes, k, slope, half, sum[k][h]);
         }
+    for (size_t first = 0; first < count; first += V_WIDTH) {
+        vf folded[V_WIDTH];
 #pragma GCC unroll 16
-        for (size_t k = 0; k < count; k++)
-            vf_store(sums + k * SR_LANES + half, sum[k]);
+        for (size_t k = 0; k < V_WIDTH; k++) {
+#pragma GCC unroll 4
+            for (size_t part = SR_LANES / V_WIDTH / 2; part > 0; part /= 2)
+#pragma GCC unroll 8
+                for (size_t h = 0; h < part; h++)
+                    sum[first + k][h] = vf_add(sum[first + k][h], sum[first + k][h + part]);
+            folded[k] = sum[first + k][0];
+        }
+        if (count - first >= V_WIDTH)
+            vf_store(out + first, vf_fold(folded));
+        else
+            vf_store_head(out + first, vf_fold(folded), count - first);
     }
 }
 
 LANES_INLINE void lanes_dots_all(bool pairs, size_t columns, size_t samples, size_t lanes,
                                  const float *dy, const uint32_t *x, float *out) {
-    float sums[DOTS_COLUMNS * SR_LANES];
     size_t k = 0;
-    for (; k + DOTS_COLUMNS <= columns; k += DOTS_COLUMNS) {
+    for (; k + DOTS_COLUMNS <= columns; k += DOTS_COLUMNS)
         lanes_dots_block(pairs, DOTS_COLUMNS, samples, lanes, dy, x + (pairs ? k / 2 : k) * lanes,
-                         sums);
-        for (size_t i = 0; i < DOTS_COLUMNS; i += V_WIDTH)
-            vf_store(out + k + i, lanes_fold_rows(sums + i * SR_LANES, V_WIDTH));
-    }
-    for (; k < columns; k += 2) {
-        const uint32_t *at = x + (pairs ? k / 2 : k) * lanes;
-        const size_t n = columns - k < 2 ? 1 : 2;
-        if (n == 2)
-            lanes_dots_block(pairs, 2, samples, lanes, dy, at, sums);
-        else
-            lanes_dots_block(pairs, 1, samples, lanes, dy, at, sums);
-        V_NAME(lanes_fold)(n, sums, out + k);
-    }
+                         out + k);
+    for (; k + 2 <= columns; k += 2)
+        lanes_dots_block(pairs, 2, samples, lanes, dy, x + (pairs ? k / 2 : k) * lanes, out + k);
+    if (k < columns)
+        lanes_dots_block(pairs, 1, samples, lanes, dy, x + (pairs ? k / 2 : k) * lanes, out + k);
 }
 
 static void V_NAME(lanes_dots)(bool pairs, size_t columns, size_t samples, size_t lanes,

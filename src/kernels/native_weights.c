@@ -1,13 +1,13 @@
 // The native engine's backward-weights. A layer with many channels on both sides multiplies
 // transposed inputs, a vector of channels for each sample; one with few channels sums along the
-// samples, over the patches under its kernel; and so does one that has few numbers for output, each
-// of which sees all inputs. Sums run over pixels and over a group of samples at a time, in an order
-// that the layer's shape alone decides.
+// samples, over the patches under its kernel; and one whose few outputs see all inputs, or whose
+// few inputs reach all outputs, takes dot products of samples. Sums run over pixels and over a
+// group of samples at a time, in an order that the layer's shape alone decides.
 #include "kernels/native.h"
 
 #include <string.h>
 
-typedef enum weights_kind { TRANSPOSED, ALONG, DOTS } weights_kind;
+typedef enum weights_kind { TRANSPOSED, ALONG, OUTPUT_DOTS, INPUT_DOTS } weights_kind;
 
 // How backward-weights goes through one layer.
 typedef struct weights_way {
@@ -17,6 +17,7 @@ typedef struct weights_way {
     size_t taps;    // of the kernel
     size_t units;   // words of an input pixel and sample
     size_t group;   // samples that are summed together
+    bool begin;     // TRANSPOSED: every sum is formed at once, by one call
     size_t columns; // taps and channels; TRANSPOSED: a tap's channels, in whole vectors
     size_t input;   // words of an input row, transposed; or of the patches of one row
 } weights_way;
@@ -31,7 +32,9 @@ static weights_kind kind_of(const sr_conv_shape *s) {
     const bool whole = one && s->padding == 0 && s->kernel_height == s->in_height &&
                        s->kernel_width == s->in_width;
     if (whole && s->out_channels < 4)
-        return DOTS;
+        return OUTPUT_DOTS;
+    if (whole && s->kernel_height * s->kernel_width * s->in_channels < 4)
+        return INPUT_DOTS;
     return s->in_channels < SR_LANES || s->out_channels < 4 ? ALONG : TRANSPOSED;
 }
 
@@ -46,7 +49,8 @@ static weights_way way_of(const native_chain *chain, size_t l, size_t lanes) {
     if (w.kind == ALONG)
         w.input = s->out_width * w.columns * lanes;
     if (w.kind == TRANSPOSED) {
-        w.group = s->out_height * s->out_width == 1 ? lanes : SR_LANES;
+        w.begin = s->out_height * s->out_width == 1 && s->padding == 0;
+        w.group = w.begin ? lanes : SR_LANES;
         w.columns = round_up(w.units, SR_LANES) * (w.pairs ? 2 : 1);
         w.input = s->in_width * round_up(w.units, SR_LANES) * w.group;
     }
@@ -62,7 +66,7 @@ void sr_native_weights_layout(native_state *state, arena *a) {
         const sr_conv_shape *s = w.shape;
         const size_t of_row = s->out_width * round_up(s->out_channels, 2) * lanes;
         rows = larger(rows, (w.kind == ALONG ? 1 : s->kernel_height) * w.input);
-        row = larger(row, (w.kind == DOTS ? w.taps : s->in_width) * s->in_channels * lanes);
+        row = larger(row, (w.kind >= OUTPUT_DOTS ? w.taps : s->in_width) * s->in_channels * lanes);
         dy = larger(dy, of_row);
         dw = larger(dw, s->out_channels * w.columns * (w.kind == TRANSPOSED ? w.taps : 1));
         sums = larger(sums, w.kind == ALONG ? s->out_channels * w.columns * SR_LANES : 0);
@@ -133,36 +137,58 @@ static void transpose_row(const native_chain *chain, native_state *state, size_t
                                 x + j * w->units * lanes + lane, out + j * pixel);
 }
 
-// The products of one row of gradients (dy: words of the group, their strides) and one input row.
-static void multiply_row(const native_chain *chain, native_state *state, const weights_way *w,
-                         size_t u, const uint32_t *x, const uint32_t *dy, size_t dy_channel) {
+// A block of out channels of one row of gradients: words of a group of samples.
+typedef struct gradient_block {
+    const uint32_t *words;
+    size_t first, count;      // channels
+    size_t position, channel; // strides
+} gradient_block;
+
+// The products of a block of gradients with one input row, which meets row u of the kernel.
+static void multiply_row(const native_chain *chain, const weights_way *w, const gradient_block *dy,
+                         size_t u, const uint32_t *x, float *dw) {
     const sr_conv_shape *s = w->shape;
-    const size_t channels = s->out_channels, most = chain->lanes->weights_block;
     const size_t pixel = round_up(w->units, SR_LANES) * w->group;
-    const size_t dy_position = (w->pairs ? round_up(channels, 2) : channels) * dy_channel;
-    for (size_t first = 0, count; first < channels; first += count) {
-        count = channels - first < most ? channels - first : most;
-        for (size_t v = 0; v < s->kernel_width; v++) {
-            // outputs [begin, end) have their tap v inside
-            const size_t begin = v < s->padding ? (s->padding - v + s->stride - 1) / s->stride : 0;
-            const size_t last = s->in_width + s->padding; // inputs of tap v are below it
-            size_t end = last > v ? (last - v + s->stride - 1) / s->stride : 0;
-            end = end < s->out_width ? end : s->out_width;
-            if (begin >= end)
-                continue;
-            chain->lanes->weights(
-                w->pairs, count, w->columns / SR_LANES, end - begin, w->group / (w->pairs ? 2 : 1),
-                dy + begin * dy_position + first * dy_channel, dy_position, dy_channel,
-                x + (begin * s->stride + v - s->padding) * pixel, s->stride * pixel,
-                state->dw + ((u * s->kernel_width + v) * channels + first) * w->columns);
-        }
+    for (size_t v = 0; v < s->kernel_width; v++) {
+        // outputs [begin, end) have their tap v inside
+        const size_t begin = v < s->padding ? (s->padding - v + s->stride - 1) / s->stride : 0;
+        const size_t last = s->in_width + s->padding; // inputs of tap v are below it
+        size_t end = last > v ? (last - v + s->stride - 1) / s->stride : 0;
+        end = end < s->out_width ? end : s->out_width;
+        if (begin >= end)
+            continue;
+        const size_t at = (u * s->kernel_width + v) * s->out_channels + dy->first;
+        chain->lanes->weights(w->pairs, w->begin, dy->count, w->columns / SR_LANES, end - begin,
+                              w->group / (w->pairs ? 2 : 1), dy->words + begin * dy->position,
+                              dy->position, dy->channel,
+                              x + (begin * s->stride + v - s->padding) * pixel, s->stride * pixel,
+                              dw + at * w->columns);
     }
 }
 
-// Adds the weight gradient of one group of samples to state->dw, (kernel row, kernel column, out
-// channel, columns), row by row of the output.
+// A block of a row of gradients: pairs of samples, or floats where they stand.
+static gradient_block next_block(const native_chain *chain, const native_state *state,
+                                 const weights_way *w, const uint32_t *dy, size_t first) {
+    const sr_conv_shape *s = w->shape;
+    const size_t lanes = state->width, rest = s->out_channels - first;
+    const size_t most = chain->lanes->weights_block;
+    gradient_block out = {.first = first, .count = rest < most ? rest : most};
+    if (w->pairs) {
+        out.channel = w->group / 2;
+        out.position = round_up(s->out_channels, 2) * out.channel;
+        out.words = state->dy_pairs + first * out.channel;
+        return out;
+    }
+    out.channel = lanes;
+    out.position = s->out_channels * lanes;
+    out.words = dy + first * lanes;
+    return out;
+}
+
+// Adds the weight gradient of one group of samples to dw, (kernel row, kernel column, out channel,
+// columns), row by row of the output.
 static void transposed_group(const native_chain *chain, native_state *state, size_t l,
-                             const weights_way *w, size_t lane) {
+                             const weights_way *w, size_t lane, float *dw) {
     const sr_conv_shape *s = w->shape;
     const size_t lanes = state->width;
     size_t ready = 0; // input rows that were transposed
@@ -170,33 +196,33 @@ static void transposed_group(const native_chain *chain, native_state *state, siz
         const sr_lanes_span *u = &chain->layers[l].forward.rows[i];
         for (ready = larger(ready, u->in); ready < u->in + u->count; ready++)
             transpose_row(chain, state, l, w, ready, lane);
-        const uint32_t *dy = gradient_row(chain, state, l, i);
-        size_t dy_channel = lanes;
-        chain->lanes->sum(w->pairs, s->out_channels, s->out_width, w->group, lanes, dy + lane,
+        const uint32_t *dy = gradient_row(chain, state, l, i) + lane;
+        chain->lanes->sum(w->pairs, s->out_channels, s->out_width, w->group, lanes, dy,
                           gradient_units(w) * lanes, state->bias_sums);
-        dy += lane;
-        if (w->pairs) {
+        if (w->pairs)
             chain->lanes->pair_samples(s->out_width * gradient_units(w), w->group, lanes, dy,
                                        state->dy_pairs);
-            dy = state->dy_pairs;
-            dy_channel = w->group / 2;
+        gradient_block block;
+        for (size_t first = 0; first < s->out_channels; first += block.count) {
+            block = next_block(chain, state, w, dy, first);
+            for (size_t k = 0; k < u->count; k++)
+                multiply_row(chain, w, &block, u->tap + k, row_slot(state, w, u->in + k), dw);
         }
-        for (size_t k = 0; k < u->count; k++)
-            multiply_row(chain, state, w, u->tap + k, row_slot(state, w, u->in + k), dy,
-                         dy_channel);
     }
 }
 
 static void transposed(const native_chain *chain, native_state *state, size_t l,
                        const weights_way *w, float *dw) {
     const sr_conv_shape *s = w->shape;
-    const size_t taps = s->kernel_height * s->kernel_width;
-    memset(state->dw, 0, taps * s->out_channels * w->columns * sizeof(float));
+    const bool ordered = w->taps == 1 && !w->pairs && w->columns == s->in_channels;
+    float *sums = ordered ? dw : state->dw;
+    if (!w->begin)
+        memset(sums, 0, w->taps * s->out_channels * w->columns * sizeof *sums);
     for (size_t lane = 0; lane < state->width; lane += w->group)
-        transposed_group(chain, state, l, w, lane);
-    for (size_t o = 0; o < s->out_channels; o++)
+        transposed_group(chain, state, l, w, lane, sums);
+    for (size_t o = 0; o < s->out_channels && !ordered; o++)
         chain->lanes->order(w->pairs, s->in_channels, w->taps, s->out_channels * w->columns,
-                            state->dw + o * w->columns, dw + o * s->in_channels * w->taps);
+                            sums + o * w->columns, dw + o * s->in_channels * w->taps);
 }
 
 // ---- along the samples --------------------------------------------------------------------------
@@ -263,8 +289,8 @@ static void along(const native_chain *chain, native_state *state, size_t l, cons
 
 // ---- all inputs at once -------------------------------------------------------------------------
 
-static void dots(const native_chain *chain, native_state *state, size_t l, const weights_way *w,
-                 float *dw) {
+static void output_dots(const native_chain *chain, native_state *state, size_t l,
+                        const weights_way *w, float *dw) {
     const sr_conv_shape *s = w->shape;
     const size_t lanes = state->width;
     const bool pairs = w->pairs && s->in_channels % 2 == 0; // columns of whole words
@@ -282,6 +308,27 @@ static void dots(const native_chain *chain, native_state *state, size_t l, const
         order_weights(chain, state, w, dw);
 }
 
+// The same with the two sides exchanged: a pixel of few channels, in all.
+static void input_dots(const native_chain *chain, native_state *state, size_t l,
+                       const weights_way *w, float *dw) {
+    const sr_conv_shape *s = w->shape;
+    const size_t lanes = state->width, channels = s->out_channels;
+    const uint32_t *dy = gradient_row(chain, state, l, 0);
+    const uint32_t *x = floats_of_row(chain, input_row(chain, state, l, 0), w->taps, s->in_channels,
+                                      lanes, state->row);
+    chain->lanes->sum(w->pairs, channels, 1, lanes, lanes, dy, 0, state->bias_sums);
+    for (size_t k = 0; k < w->columns; k++)
+        chain->lanes->dots(w->pairs, channels, lanes, lanes,
+                           (const float *)(const void *)x + k * lanes, dy,
+                           state->dw + k * channels);
+    for (size_t t = 0; t < w->taps; t++)
+        for (size_t c = 0; c < s->in_channels; c++) {
+            const float *from = state->dw + (t * s->in_channels + c) * channels;
+            for (size_t o = 0; o < channels; o++)
+                dw[(o * s->in_channels + c) * w->taps + t] = from[o];
+        }
+}
+
 void sr_native_backward_weights(const void *self, void *state_, size_t n, float *dtheta) {
     const native_chain *chain = self;
     native_state *state = state_;
@@ -293,8 +340,10 @@ void sr_native_backward_weights(const void *self, void *state_, size_t n, float 
         const size_t channels = w.shape->out_channels;
         memset(state->bias_sums, 0, channels * SR_LANES * sizeof(float));
         static void (*const ways[])(const native_chain *, native_state *, size_t,
-                                    const weights_way *, float *) = {
-            [TRANSPOSED] = transposed, [ALONG] = along, [DOTS] = dots};
+                                    const weights_way *, float *) = {[TRANSPOSED] = transposed,
+                                                                     [ALONG] = along,
+                                                                     [OUTPUT_DOTS] = output_dots,
+                                                                     [INPUT_DOTS] = input_dots};
         ways[w.kind](chain, state, l, &w, dtheta + layer->weight);
         chain->lanes->fold(channels, state->bias_sums, dtheta + layer->bias);
         sr_lap_end(state->clock, sr_lap_slot(l, SR_BACKWARD_WEIGHTS), &since);

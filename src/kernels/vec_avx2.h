@@ -107,6 +107,19 @@ static inline vf vf_pair_dot(vf a, vf b, vf sum) {
     return vf_fma(vu_as_float(vu_shift_left(x, 16)), vu_as_float(vu_shift_left(y, 16)), sum);
 }
 
+static inline vf vf_fold(const vf *a) {
+    vf b[4], c[2];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++) // a[i] and a[i + 4], four sums each
+        b[i] = vf_add(_mm256_permute2f128_ps(a[i], a[i + 4], 0x20), _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+#pragma GCC unroll 2
+    for (size_t i = 0; i < 2; i++) // b[i] and b[i + 2], two sums each
+        c[i] = vf_add(_mm256_shuffle_ps(b[i], b[i + 2], 0x44), _mm256_shuffle_ps(b[i], b[i + 2], 0xee));
+    const vf even = _mm256_shuffle_ps(c[0], c[1], 0x88), odd = _mm256_shuffle_ps(c[0], c[1], 0xdd);
+    const vf sums = vf_add(even, odd); // of a[0], a[2], a[1], a[3], then of the other four
+    return _mm256_shuffle_ps(sums, sums, 0xd8);
+}
+
 #define V_COLUMNS 8
 static inline void vu_load_columns(const uint32_t *p, size_t stride, size_t n, vu *out) {
     __m256 a[8], b[8];

@@ -123,6 +123,23 @@ static inline vf vf_pair_dot(vf a, vf b, vf sum) {
 }
 #endif
 
+static inline vf vf_fold(const vf *a) {
+    vf b[8], c[4], d[2];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; i++) // a[i] and a[i + 8], eight sums each
+        b[i] = vf_add(_mm512_shuffle_f32x4(a[i], a[i + 8], 0x44), _mm512_shuffle_f32x4(a[i], a[i + 8], 0xee));
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++) // a[i], a[i + 8], a[i + 4], a[i + 12], four sums each
+        c[i] = vf_add(_mm512_shuffle_f32x4(b[i], b[i + 4], 0x88), _mm512_shuffle_f32x4(b[i], b[i + 4], 0xdd));
+#pragma GCC unroll 2
+    for (size_t i = 0; i < 2; i++) // in each quarter c[i] and c[i + 2], two sums each
+        d[i] = vf_add(_mm512_shuffle_ps(c[i], c[i + 2], 0x44), _mm512_shuffle_ps(c[i], c[i + 2], 0xee));
+    const vf sums = vf_add(_mm512_shuffle_ps(d[0], d[1], 0x88), _mm512_shuffle_ps(d[0], d[1], 0xdd));
+    // quarters: of a[0], a[2], a[1], a[3]; of a[8], ...; of a[4], ...; of a[12], ...
+    const vu order = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
+    return _mm512_permutexvar_ps(order, sums);
+}
+
 #define V_COLUMNS 16
 static inline void vu_load_columns(const uint32_t *p, size_t stride, size_t n, vu *out) {
     vu a[16], b[16];

@@ -94,6 +94,9 @@ static inline vf vf_pair_dot(vf a, vf b, vf sum) {
     return fmaf(vu_as_float(x << 16), vu_as_float(y << 16), sum);
 }
 
+// The sums of V_WIDTH vectors, one a lane: lanes half a vector apart first, then a quarter, ...
+static inline vf vf_fold(const vf *a) { return *a; }
+
 // Columns of words: out[i] = (p[i], p[stride + i], p[2 stride + i], ...), V_COLUMNS of them; rows
 // from n on read as 0.
 #define V_COLUMNS 2
