@@ -16,14 +16,18 @@ extern "C" {
 typedef enum sr_metric {
     SR_FRECHET,   // squared Frechet distance of Gaussian fits (Heusel et al. 2017), cov with N - 1
     SR_KID,       // unbiased polynomial MMD^2, (x.y/D + 1)^3 (Binkowski et al. 2018), all rows
-    SR_PRECISION, // Kynkaanniemi et al. 2019 / Naeem et al. 2020, k-th neighbour, strict <
+    SR_PRECISION, // Kynkaanniemi et al. 2019 / Naeem et al. 2020, k-th neighbour
     SR_RECALL,
     SR_DENSITY, // Naeem et al. 2020
     SR_COVERAGE,
-    SR_MMD2_RBF,        // unbiased, exp(-d^2 / (2 bandwidth^2))
-    SR_ENERGY_DISTANCE, // 2 mean d(x,y) - mean d(x,x') - mean d(y,y')
-    SR_SLICED_W2,       // root mean over projections and ranks of squared differences
-    SR_ONE_NN_ACCURACY, // leave-one-out 1-NN two-sample accuracy (Lopez-Paz and Oquab 2017)
+    SR_MMD2_RBF,         // unbiased, exp(-d^2 / (2 bandwidth^2))
+    SR_ENERGY_DISTANCE,  // 2 mean d(x,y) - mean d(x,x') - mean d(y,y')
+    SR_SLICED_W2,        // root mean over projections and ranks of squared differences
+    SR_ONE_NN_ACCURACY,  // leave-one-out 1-NN two-sample accuracy (Lopez-Paz and Oquab 2017)
+    SR_FRECHET_INFINITY, // extrapolated to infinitely many fake rows (Chong and Forsyth 2020)
+    SR_KID_SUBSETS,      // mean of KID over random subsets (Binkowski et al. 2018)
+    SR_VENDI,         // diversity of the fake rows alone (Friedman and Dieng 2023), cosine kernel
+    SR_C2ST_ACCURACY, // logistic two-sample test on held-out halves (Lopez-Paz and Oquab 2017)
     SR_METRIC_COUNT
 } sr_metric;
 
@@ -31,29 +35,93 @@ SR_API const char *sr_metric_name(sr_metric metric); // "frechet", "kid", ... as
 SR_API sr_status sr_metric_parse(const char *name, sr_metric *out);
 SR_API bool sr_metric_lower_is_better(sr_metric metric);
 
+#define SR_BANDWIDTHS_MAX 8
+
+// What a call can tell of single rows; every array is the caller's, and may be NULL. Distances are
+// Euclidean and exact (computed in double from the features themselves).
+typedef struct sr_metric_rows {
+    // Memorisation: the nearest real row of each fake row, (n_fake).
+    size_t *nearest;
+    double *nearest_distance;
+    double
+        *real_distance; // (n_real): of each real row to the nearest other real row: the yardstick
+    // Per fake row, (n_fake): the number of real balls it lies in, over k: its share of the
+    // density; above 0 it counts for precision.
+    double *density;
+} sr_metric_rows;
+
 typedef struct sr_metric_options {
     uint32_t which;           // bit 1u << metric
     size_t k;                 // neighbours of precision, recall, density, coverage; default 5
-    double bandwidth;         // of mmd2_rbf; 0: the exact median of all real x fake distances
-    size_t projection_count;  // of sliced_w2; default 128
-    const float *projections; // (projection_count, dim) unit rows (checked), or NULL: normalised
-                              // Gaussians drawn from the seed
+    bool non_strict;          // a ball holds what lies on its edge (<=); default false (<)
+    double bandwidth;         // of mmd2_rbf; 0: the median of the real x fake distances: of all, or
+                              // in problems too large for the exact path (sr_metrics_exact) of
+                              // those between 2,048 evenly spaced rows of each
+    const double *bandwidths; // (bandwidth_count) more bandwidths of the MMD, at most
+    size_t bandwidth_count;   // SR_BANDWIDTHS_MAX, each positive: sr_metric_values.mmd2_fixed
+    size_t kid_subsets;       // of kid_subsets; default 100
+    size_t kid_subset_size;   // rows of a subset; default 1000; no more than there are
+    bool kid_subset_clamp;    // take all rows where there are fewer; default true, else an error
+    size_t frechet_sizes;     // of frechet_infinity; default 15
+    double frechet_least_share; // the least size is min(5000, this x rows); default 0.5
+    size_t inception_splits;    // of sr_inception_score; default 10
+    size_t projection_count;    // of sliced_w2; default 128
+    const float *projections;   // (projection_count, dim) unit rows (checked), or NULL: normalised
+                                // Gaussians drawn from the seed
+    bool no_errors;             // skip standard errors and intervals (they stay NaN)
     uint64_t seed;
-    unsigned threads; // 0: all; the values do not depend on it
+    unsigned threads;     // 0: all; the values do not depend on it
+    sr_metric_rows *rows; // NULL, or filled too
 } sr_metric_options;
 
 SR_API void sr_metric_options_default(sr_metric_options *options);
 
+// Whose constants: each convention sets k, the comparison, the subsets of KID, the sizes of
+// frechet_infinity and the splits of the inception score to what the package of that name does.
+typedef enum sr_convention {
+    SR_CONVENTION_SHORTRUN,
+    SR_CONVENTION_TORCH_FIDELITY, // torch-fidelity 0.4.0
+    SR_CONVENTION_CLEAN_FID,      // clean-fid 0.1.35
+    SR_CONVENTION_PRDC,           // prdc 0.2
+    SR_CONVENTION_DGM_EVAL,       // dgm-eval (Stein et al. 2023)
+    SR_CONVENTION_COUNT
+} sr_convention;
+
+SR_API const char *sr_convention_name(sr_convention convention); // "torch-fidelity", ...
+SR_API sr_status sr_convention_parse(const char *name, sr_convention *out);
+// Sets the constants in options made by sr_metric_options_default; the rest stays as it is.
+SR_API void sr_convention_apply(sr_convention convention, sr_metric_options *options);
+// Bits of the metrics that the package has at all.
+SR_API uint32_t sr_convention_metrics(sr_convention convention);
+// The constants of the metrics asked for, one line each ("precision, recall: k 5, distance <
+// radius"), appended to `text`.
+SR_API void sr_metric_options_describe(const sr_metric_options *options, sr_text *text);
+
+// Standard errors are of the score as an estimate of its expectation at these n (a bias that
+// depends on n, as of the Frechet distance, stays), over new real and new fake rows; intervals are
+// at 95%. How they are made, and why not by the bootstrap: docs of src/quality/resample.c.
 typedef struct sr_metric_values {
     size_t n_real, n_fake;
     double bandwidth;              // that was used
     double value[SR_METRIC_COUNT]; // NaN where not asked for
+    double error[SR_METRIC_COUNT]; // standard error; NaN where there are too few rows for one
+    double low[SR_METRIC_COUNT], high[SR_METRIC_COUNT];
+    double kid_subset_deviation;          // standard deviation over the subsets (divisor: subsets)
+    double mmd2_fixed[SR_BANDWIDTHS_MAX]; // at options.bandwidths, NaN beyond
+    double mmd2_fixed_error[SR_BANDWIDTHS_MAX];
+    double c2st_p;    // one-sided: accuracy of chance at least as high (normal approximation)
+    size_t c2st_rows; // held-out rows
 } sr_metric_values;
 
 // real (n_real, dim), fake (n_fake, dim). Errors: fewer than k + 1 rows (2 for the others), a value
 // that is not finite (its row and column are named). Memory is bounded: tiles, no n x n matrix.
+// Large problems (see sr_metrics_exact) take products in fp32, added in double: neighbours, balls
+// and nearest distances are the same as on the exact path, sums over pairs agree to about 1e-7 of
+// the mean squared norm over the root of the number of pairs.
 SR_API sr_status sr_metrics(size_t n_real, const float *real, size_t n_fake, const float *fake,
                             size_t dim, const sr_metric_options *options, sr_metric_values *out);
+// Whether sr_metrics takes all distances in double: dim below 32, or at most 4e9 pairs x features.
+SR_API bool sr_metrics_exact(size_t n_real, size_t n_fake, size_t dim);
 
 // ---- 2-D points ---------------------------------------------------------------------------------
 

@@ -1,21 +1,33 @@
 // The metrics' front door: names, options, and which computations a request needs.
 #include "metrics.h"
 
-#include <cblas.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
-#define BIT(metric) (1u << (metric))
-#define ALL (BIT(SR_METRIC_COUNT) - 1)
-#define NEIGHBOURS (BIT(SR_PRECISION) | BIT(SR_RECALL) | BIT(SR_DENSITY) | BIT(SR_COVERAGE))
-#define PAIRWISE (NEIGHBOURS | BIT(SR_MMD2_RBF) | BIT(SR_ENERGY_DISTANCE) | BIT(SR_ONE_NN_ACCURACY))
+#define ALL (SR_BIT(SR_METRIC_COUNT) - 1)
+#define PAIRWISE                                                                                   \
+    (SR_NEIGHBOUR_METRICS | SR_BIT(SR_KID) | SR_BIT(SR_KID_SUBSETS) | SR_BIT(SR_MMD2_RBF) |        \
+     SR_BIT(SR_ENERGY_DISTANCE) | SR_BIT(SR_ONE_NN_ACCURACY))
+// Pairs x features below which a team of threads would mostly wait for itself.
+#define ALONE 4e6
+#define BOTH_FRECHET (SR_BIT(SR_FRECHET) | SR_BIT(SR_FRECHET_INFINITY))
 
 static const char *const names[SR_METRIC_COUNT] = {
-    [SR_FRECHET] = "frechet",     [SR_KID] = "kid",
-    [SR_PRECISION] = "precision", [SR_RECALL] = "recall",
-    [SR_DENSITY] = "density",     [SR_COVERAGE] = "coverage",
-    [SR_MMD2_RBF] = "mmd2_rbf",   [SR_ENERGY_DISTANCE] = "energy_distance",
-    [SR_SLICED_W2] = "sliced_w2", [SR_ONE_NN_ACCURACY] = "one_nn_accuracy",
+    [SR_FRECHET] = "frechet",
+    [SR_KID] = "kid",
+    [SR_PRECISION] = "precision",
+    [SR_RECALL] = "recall",
+    [SR_DENSITY] = "density",
+    [SR_COVERAGE] = "coverage",
+    [SR_MMD2_RBF] = "mmd2_rbf",
+    [SR_ENERGY_DISTANCE] = "energy_distance",
+    [SR_SLICED_W2] = "sliced_w2",
+    [SR_ONE_NN_ACCURACY] = "one_nn_accuracy",
+    [SR_FRECHET_INFINITY] = "frechet_infinity",
+    [SR_KID_SUBSETS] = "kid_subsets",
+    [SR_VENDI] = "vendi",
+    [SR_C2ST_ACCURACY] = "c2st_accuracy",
 };
 
 const char *sr_metric_name(sr_metric metric) {
@@ -38,21 +50,7 @@ sr_status sr_metric_parse(const char *name, sr_metric *out) {
 }
 
 bool sr_metric_lower_is_better(sr_metric metric) {
-    return !(NEIGHBOURS >> metric & 1);
-}
-
-void sr_metric_options_default(sr_metric_options *options) {
-    *options = (sr_metric_options){.which = ALL, .k = 5, .projection_count = 128};
-}
-
-int sr_blas_alone(void) {
-    int threads = openblas_get_num_threads();
-    openblas_set_num_threads(1);
-    return threads;
-}
-
-void sr_blas_restore(int threads) {
-    openblas_set_num_threads(threads);
+    return !((SR_NEIGHBOUR_METRICS | SR_BIT(SR_VENDI)) >> metric & 1);
 }
 
 static sr_status check_projections(const sr_metric_options *options, size_t dim) {
@@ -68,21 +66,49 @@ static sr_status check_projections(const sr_metric_options *options, size_t dim)
     return SR_OK;
 }
 
-static sr_status check_options(const sr_metric_options *options, size_t dim) {
-    if (options->which == 0 || options->which & ~ALL)
-        return sr_fail(SR_ERROR_ARGUMENT, "metrics: bits 0x%x, expected some of 0x%x",
-                       (unsigned)options->which, ALL);
-    if (dim == 0)
-        return sr_fail(SR_ERROR_ARGUMENT, "metrics: features of dimension 0");
-    if (options->which & NEIGHBOURS && options->k == 0)
-        return sr_fail(SR_ERROR_ARGUMENT, "metrics: k is 0, expected at least 1 neighbour");
-    if (options->which & BIT(SR_MMD2_RBF) &&
-        !(options->bandwidth >= 0 && isfinite(options->bandwidth)))
+static sr_status check_bandwidths(const sr_metric_options *options) {
+    if (!(options->bandwidth >= 0 && isfinite(options->bandwidth)))
         return sr_fail(SR_ERROR_ARGUMENT,
                        "metrics: bandwidth is %g, expected a positive number, or 0 for "
                        "the median distance",
                        options->bandwidth);
-    if (options->which & BIT(SR_SLICED_W2)) {
+    if (options->bandwidth_count > SR_BANDWIDTHS_MAX)
+        return sr_fail(SR_ERROR_ARGUMENT, "metrics: %zu fixed bandwidths, expected at most %d",
+                       options->bandwidth_count, SR_BANDWIDTHS_MAX);
+    for (size_t b = 0; b < options->bandwidth_count; b++)
+        if (!(options->bandwidths[b] > 0 && isfinite(options->bandwidths[b])))
+            return sr_fail(SR_ERROR_ARGUMENT,
+                           "metrics: fixed bandwidth %zu is %g, expected a positive number", b,
+                           options->bandwidths[b]);
+    return SR_OK;
+}
+
+static sr_status check_options(const sr_metric_options *options, size_t dim) {
+    if (options->which == 0 || options->which & ~ALL)
+        return sr_fail(SR_ERROR_ARGUMENT, "metrics: bits 0x%x, expected some of 0x%x",
+                       (unsigned)options->which, ALL);
+    if (dim == 0 || dim > INT_MAX)
+        return sr_fail(SR_ERROR_ARGUMENT, "metrics: features of dimension %zu", dim);
+    if (options->which & SR_NEIGHBOUR_METRICS && options->k == 0)
+        return sr_fail(SR_ERROR_ARGUMENT, "metrics: k is 0, expected at least 1 neighbour");
+    if (options->which & SR_BIT(SR_KID_SUBSETS) &&
+        (options->kid_subsets == 0 || options->kid_subset_size < 2))
+        return sr_fail(SR_ERROR_ARGUMENT,
+                       "metrics: %zu subsets of %zu rows for kid_subsets, expected at least 1 of 2",
+                       options->kid_subsets, options->kid_subset_size);
+    if (options->which & SR_BIT(SR_FRECHET_INFINITY) &&
+        (options->frechet_sizes < 2 || options->frechet_sizes > 1000 ||
+         !(options->frechet_least_share >= 0 && options->frechet_least_share < 1)))
+        return sr_fail(SR_ERROR_ARGUMENT,
+                       "metrics: %zu sizes from %g of the rows for frechet_infinity, expected 2 to "
+                       "1000 from a share below 1",
+                       options->frechet_sizes, options->frechet_least_share);
+    if (options->which & SR_BIT(SR_MMD2_RBF)) {
+        sr_status status = check_bandwidths(options);
+        if (status != SR_OK)
+            return status;
+    }
+    if (options->which & SR_BIT(SR_SLICED_W2)) {
         if (options->projection_count == 0)
             return sr_fail(SR_ERROR_ARGUMENT, "metrics: 0 projections, expected at least 1");
         return check_projections(options, dim);
@@ -92,45 +118,94 @@ static sr_status check_options(const sr_metric_options *options, size_t dim) {
 
 static sr_status check_rows(const char *name, size_t n, const sr_metric_options *options) {
     size_t least = 2;
-    if (options->which & NEIGHBOURS && options->k >= least)
+    if (options->which & SR_NEIGHBOUR_METRICS && options->k >= least)
         least = options->k + (options->k < SIZE_MAX);
-    if (n >= least)
-        return SR_OK;
-    if (least > 2)
+    if (n < least && least > 2)
         return sr_fail(SR_ERROR_ARGUMENT,
                        "%s features: %zu rows, expected at least %zu (k = %zu "
                        "neighbours)",
                        name, n, least, options->k);
-    return sr_fail(SR_ERROR_ARGUMENT, "%s features: %zu rows, expected at least 2", name, n);
+    if (n < least)
+        return sr_fail(SR_ERROR_ARGUMENT, "%s features: %zu rows, expected at least 2", name, n);
+    if (options->which & SR_BIT(SR_KID_SUBSETS) && !options->kid_subset_clamp &&
+        n < options->kid_subset_size)
+        return sr_fail(SR_ERROR_ARGUMENT,
+                       "%s features: %zu rows, expected at least the %zu of a KID subset", name, n,
+                       options->kid_subset_size);
+    return SR_OK;
 }
 
-sr_status sr_metrics(size_t n_real, const float *real, size_t n_fake, const float *fake, size_t dim,
-                     const sr_metric_options *options, sr_metric_values *out) {
-    sr_points a = {0}, b = {0};
-    *out = (sr_metric_values){.n_real = n_real, .n_fake = n_fake, .bandwidth = options->bandwidth};
+bool sr_metrics_exact(size_t n_real, size_t n_fake, size_t dim) {
+    return sr_pairs_exact(n_real, n_fake, dim);
+}
+
+void sr_detail_clear(sr_detail *detail) {
+    for (int metric = 0; metric < SR_METRIC_COUNT; metric++) {
+        sr_free(detail->real[metric]);
+        sr_free(detail->fake[metric]);
+        detail->real[metric] = detail->fake[metric] = NULL;
+    }
+}
+
+static void start_values(size_t n_real, size_t n_fake, const sr_metric_options *options,
+                         sr_metric_values *out) {
+    memset(out, 0, sizeof *out); // padding too: values can be compared as bytes
+    out->n_real = n_real;
+    out->n_fake = n_fake;
+    out->bandwidth = options->bandwidth;
+    out->kid_subset_deviation = out->c2st_p = NAN;
     for (size_t i = 0; i < SR_METRIC_COUNT; i++)
-        out->value[i] = NAN;
+        out->value[i] = out->error[i] = out->low[i] = out->high[i] = NAN;
+    for (size_t i = 0; i < SR_BANDWIDTHS_MAX; i++)
+        out->mmd2_fixed[i] = out->mmd2_fixed_error[i] = NAN;
+}
+
+static sr_status compute(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
+                         sr_metric_values *out, sr_detail *detail) {
+    unsigned threads = sr_threads_resolve(options->threads);
+    sr_status status = SR_OK;
+    if ((double)real->n * (double)fake->n * (double)real->dim < ALONE)
+        threads = 1;
+    if (options->which & BOTH_FRECHET)
+        status = sr_metric_frechet(real, fake, options, threads, out, detail);
+    if (status == SR_OK && (options->which & PAIRWISE || options->rows))
+        status = sr_metric_pairwise(real, fake, options, threads, out, detail);
+    if (status == SR_OK && options->which & SR_BIT(SR_SLICED_W2))
+        status = sr_metric_sliced(real, fake, options, threads, out);
+    if (status == SR_OK && options->which & SR_BIT(SR_VENDI))
+        status = sr_metric_vendi(fake, options, threads, out);
+    if (status == SR_OK && options->which & SR_BIT(SR_C2ST_ACCURACY))
+        status = sr_metric_c2st(real, fake, options, threads, out);
+    return status;
+}
+
+sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, const float *fake,
+                            size_t dim, const sr_metric_options *options, sr_metric_values *out,
+                            sr_detail *detail) {
+    sr_rows a = {0}, b = {0};
+    start_values(n_real, n_fake, options, out);
+    for (int m = 0; m < SR_METRIC_COUNT && detail; m++)
+        for (int r = 0; r < SR_REPLICATES; r++)
+            detail->replicate[m][r] = NAN;
     sr_status status = check_options(options, dim);
     if (status == SR_OK)
         status = check_rows("real", n_real, options);
     if (status == SR_OK)
         status = check_rows("fake", n_fake, options);
     if (status == SR_OK)
-        status = sr_points_create("real", n_real, real, dim, &a);
+        status = sr_rows_create("real", n_real, real, dim, &a);
     if (status == SR_OK)
-        status = sr_points_create("fake", n_fake, fake, dim, &b);
-    unsigned threads = sr_threads_resolve(options->threads);
+        status = sr_rows_create("fake", n_fake, fake, dim, &b);
     int blas_threads = sr_blas_alone();
-    if (status == SR_OK && options->which & BIT(SR_FRECHET))
-        status = sr_metric_frechet(&a, &b, out);
-    if (status == SR_OK && options->which & BIT(SR_KID))
-        status = sr_metric_kid(&a, &b, threads, out);
-    if (status == SR_OK && options->which & PAIRWISE)
-        status = sr_metric_pairwise(&a, &b, options, threads, out);
-    if (status == SR_OK && options->which & BIT(SR_SLICED_W2))
-        status = sr_metric_sliced(&a, &b, options, threads, out);
+    if (status == SR_OK)
+        status = compute(&a, &b, options, out, detail);
     sr_blas_restore(blas_threads);
-    sr_points_clear(&a);
-    sr_points_clear(&b);
+    sr_rows_clear(&a);
+    sr_rows_clear(&b);
     return status;
+}
+
+sr_status sr_metrics(size_t n_real, const float *real, size_t n_fake, const float *fake, size_t dim,
+                     const sr_metric_options *options, sr_metric_values *out) {
+    return sr_metrics_detail(n_real, real, n_fake, fake, dim, options, out, NULL);
 }

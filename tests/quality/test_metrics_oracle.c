@@ -54,15 +54,21 @@ static void check_file(const char *path) {
     assert_int_equal(real->shape[1], fake->shape[1]);
     assert_int_equal(projections->shape[1], real->shape[1]);
     sr_metric_values values;
+    int checked = 0;
     must(sr_metrics(real->shape[0], real->data, fake->shape[0], fake->data, real->shape[1],
                     &options, &values));
     for (int metric = 0; metric < SR_METRIC_COUNT; metric++) {
         char name[64];
         snprintf(name, sizeof name, "expect.%s", sr_metric_name((sr_metric)metric));
-        double expected = *(const double *)tensor(file, name)->data, found = values.value[metric];
+        const sr_array *expect = sr_tensors_find(file, name);
+        if (!expect)
+            continue;
+        double expected = *(const double *)expect->data, found = values.value[metric];
         if (!near(found, expected))
             fail_msg("%s: %s is %.17g, expected %.17g", path, name, found, expected);
+        checked++;
     }
+    assert_true(checked >= 10); // the rest has other tests
     // The files' bandwidth is NumPy's median of all distances.
     options.bandwidth = 0;
     options.which = 1u << SR_MMD2_RBF;

@@ -1,0 +1,289 @@
+// All pairs of rows of two sets, in tiles that are handed to a visitor and forgotten: no n x m
+// matrix. There are two ways to fill a tile.
+//
+// Exact, for small problems: differences are squared and summed directly in double, products come
+// from dgemm. The kernel takes 4 rows against a panel of 8: one vector holds one feature of 8 rows,
+// so that each sum runs over the features in order and has the same bits on every instruction set.
+//
+// Fast: |x - y|^2 = |a|^2 + |b|^2 - 2 a.b with a = x - c, b = y - c, c the centre (a mean of the
+// data, so that the norms are no larger than the spread of the rows). a.b comes from sgemm over at
+// most DEPTH features at a time; these partial products are added in double, as are the norms. With
+// u = 2^-24 the rounding of a product of DEPTH terms is at most DEPTH u |a| |b| (Higham 2002, eq.
+// 3.5; in practice near sqrt(DEPTH) u), that of the centred rows moves |x - y|^2 by at most
+// 4 u (|a|^2 + |b|^2); so the squared distance is within (DEPTH + 64) u (|a|^2 + |b|^2), which each
+// tile carries as its slack. What is compared with another distance (neighbours, balls) is computed
+// again in double when the slack leaves it open, so that these decisions are those of the exact
+// path; sums over pairs take the tile's values, whose errors, about 1e-7 of |a|^2 + |b|^2 and of
+// random sign, average out over millions of pairs.
+#include "metrics.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#define DEPTH 1024     // features per sgemm: 95% of its speed at 2048, half the rounding error
+#define EXACT_EDGE 128 // rows of an exact tile: 128 KB of squares, and enough tiles for threads
+#define ROW_GROUP 4    // rows the exact kernel takes at once, one accumulator each
+// Pairs times features up to which the exact path is taken: about a second on one core.
+#define EXACT_WORK 4e9
+#define FAST_DIM 32 // below, sgemm has nothing to gain on
+
+typedef double vec8 __attribute__((vector_size(64), aligned(64), may_alias));
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+bool sr_pairs_exact(size_t n, size_t m, size_t dim) {
+    double a = (double)n, b = (double)m;
+    return dim < FAST_DIM || (a * a / 2 + b * b / 2 + a * b) * (double)dim <= EXACT_WORK;
+}
+
+// ---- sides --------------------------------------------------------------------------------------
+
+static sr_status exact_side(const sr_rows *rows, sr_side *s) {
+    size_t n = rows->n, dim = rows->dim, count;
+    s->padded = (n + SR_PANEL - 1) / SR_PANEL * SR_PANEL;
+    if (!sr_size_mul(s->padded, dim, &count))
+        return sr_fail(SR_ERROR_MEMORY, "%zu rows of %zu values do not fit in memory", n, dim);
+    s->row = sr_alloc(count, sizeof(double));
+    s->panel = sr_alloc(count, sizeof(double));
+    if (!s->row || !s->panel)
+        return SR_ERROR_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        for (size_t d = 0; d < dim; d++) {
+            double value = rows->x[i * dim + d];
+            s->row[i * dim + d] = value;
+            s->panel[(i / SR_PANEL * dim + d) * SR_PANEL + i % SR_PANEL] = value;
+        }
+    return SR_OK;
+}
+
+static sr_status fast_side(const sr_rows *rows, const double *centre, unsigned threads,
+                           sr_side *s) {
+    size_t n = rows->n, dim = rows->dim;
+    s->padded = n;
+    s->centred = sr_alloc(n * dim, sizeof(float)); // no larger than rows->x, so no overflow
+    s->norm = sr_alloc(n, sizeof(double));
+    s->shift = sr_alloc(n, sizeof(double));
+    if (!s->centred || !s->norm || !s->shift)
+        return SR_ERROR_MEMORY;
+    double square = 0, depth = (double)smaller(dim, DEPTH);
+    for (size_t d = 0; d < dim; d++)
+        square += centre[d] * centre[d];
+#pragma omp parallel for num_threads(threads)
+    for (size_t i = 0; i < n; i++) {
+        const float *x = rows->x + i * dim;
+        float *to = s->centred + i * dim;
+        double norm = 0, product = 0;
+        for (size_t d = 0; d < dim; d++) {
+            to[d] = (float)(x[d] - centre[d]);
+            norm += (double)to[d] * to[d];
+            product += x[d] * centre[d];
+        }
+        s->norm[i] = norm;
+        s->shift[i] = product - square / 2;
+        s->slack[i] = (depth + 64) * 0x1p-24 * norm;
+    }
+    return SR_OK;
+}
+
+sr_status sr_side_create(const sr_rows *rows, bool exact, const double *centre, unsigned threads,
+                         sr_side *out) {
+    *out = (sr_side){.rows = rows, .exact = exact};
+    out->slack = sr_alloc(rows->n, sizeof(double));
+    sr_status status = out->slack ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK)
+        status = exact ? exact_side(rows, out) : fast_side(rows, centre, threads, out);
+    if (status != SR_OK)
+        sr_side_clear(out);
+    return status;
+}
+
+void sr_side_clear(sr_side *side) {
+    sr_free(side->row);
+    sr_free(side->panel);
+    sr_free(side->centred);
+    sr_free(side->norm);
+    sr_free(side->shift);
+    sr_free(side->slack);
+    *side = (sr_side){0};
+}
+
+// ---- tiles --------------------------------------------------------------------------------------
+
+// out[r * SR_TILE + 8 c + j] = squared distance of row r (of 4) of a (4, dim) to row j of panel c.
+typedef void (*group_kernel)(size_t dim, const double *a, size_t panels, const double *panel,
+                             double *out);
+
+static inline __attribute__((always_inline)) void
+group_body(size_t dim, const double *a, size_t panels, const double *panel, double *out) {
+    const double *a0 = a, *a1 = a + dim, *a2 = a + 2 * dim, *a3 = a + 3 * dim;
+    for (size_t c = 0; c < panels; c++) {
+        const vec8 *b = (const vec8 *)(panel + c * dim * SR_PANEL);
+        vec8 s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+        for (size_t d = 0; d < dim; d++) {
+            vec8 d0 = a0[d] - b[d], d1 = a1[d] - b[d], d2 = a2[d] - b[d], d3 = a3[d] - b[d];
+            s0 += d0 * d0;
+            s1 += d1 * d1;
+            s2 += d2 * d2;
+            s3 += d3 * d3;
+        }
+        vec8 *to = (vec8 *)(out + c * SR_PANEL);
+        to[0] = s0;
+        to[SR_TILE / SR_PANEL] = s1;
+        to[2 * SR_TILE / SR_PANEL] = s2;
+        to[3 * SR_TILE / SR_PANEL] = s3;
+    }
+}
+
+static void group_portable(size_t dim, const double *a, size_t panels, const double *panel,
+                           double *out) {
+    group_body(dim, a, panels, panel, out);
+}
+
+#if defined(__x86_64__) && !defined(SR_PORTABLE)
+__attribute__((target("avx2"))) static void group_avx2(size_t dim, const double *a, size_t panels,
+                                                       const double *panel, double *out) {
+    group_body(dim, a, panels, panel, out);
+}
+
+__attribute__((target("avx512f"))) static void
+group_avx512(size_t dim, const double *a, size_t panels, const double *panel, double *out) {
+    group_body(dim, a, panels, panel, out);
+}
+#endif
+
+static group_kernel group_kernel_get(void) {
+#if defined(__x86_64__) && !defined(SR_PORTABLE)
+    sr_isa isa = sr_cpu_get()->active;
+    if (isa >= SR_ISA_AVX512)
+        return group_avx512;
+    if (isa >= SR_ISA_AVX2)
+        return group_avx2;
+#endif
+    return group_portable;
+}
+
+// What one thread fills its tiles in.
+typedef struct workspace {
+    double square[SR_TILE * SR_TILE], dot[SR_TILE * SR_TILE];
+    float product[SR_TILE * SR_TILE];
+} workspace;
+
+static void fill_exact(const sr_side *p, const sr_side *q, const sr_tile *t, bool dot,
+                       group_kernel kernel, workspace *w) {
+    size_t dim = p->rows->dim, panels = (t->columns + SR_PANEL - 1) / SR_PANEL;
+    for (size_t i = 0; i < t->rows; i += ROW_GROUP)
+        kernel(dim, p->row + (t->row + i) * dim, panels, q->panel + t->column * dim,
+               w->square + i * SR_TILE);
+    if (dot)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)t->rows, (int)t->columns,
+                    (int)dim, 1.0, p->row + t->row * dim, (int)dim, q->row + t->column * dim,
+                    (int)dim, 0.0, w->dot, SR_TILE);
+}
+
+// The product of centred rows, in w->dot.
+static void centred_products(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
+    size_t dim = p->rows->dim;
+    for (size_t first = 0; first < dim; first += DEPTH) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)t->rows, (int)t->columns,
+                    (int)smaller(DEPTH, dim - first), 1.0f, p->centred + t->row * dim + first,
+                    (int)dim, q->centred + t->column * dim + first, (int)dim, 0.0f, w->product,
+                    SR_TILE);
+        for (size_t i = 0; i < t->rows; i++) {
+            const float *from = w->product + i * SR_TILE;
+            double *to = w->dot + i * SR_TILE;
+            for (size_t j = 0; j < t->columns && first == 0; j++)
+                to[j] = from[j];
+            for (size_t j = 0; j < t->columns && first > 0; j++)
+                to[j] += from[j];
+        }
+    }
+}
+
+static void fill_fast(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
+    centred_products(p, q, t, w);
+    const double *norms = q->norm + t->column, *shifts = q->shift + t->column;
+    for (size_t i = 0; i < t->rows; i++) {
+        double norm = p->norm[t->row + i], shift = p->shift[t->row + i];
+        double *square = w->square + i * SR_TILE, *product = w->dot + i * SR_TILE;
+        for (size_t j = 0; j < t->columns; j++) {
+            double value = norm + norms[j] - 2 * product[j];
+            square[j] = value > 0 ? value : 0;
+            product[j] += shift + shifts[j];
+        }
+    }
+}
+
+double sr_tile_exact(const sr_side *p, const sr_side *q, const sr_tile *t, size_t i, size_t j) {
+    double square = t->square[i * SR_TILE + j];
+    if (t->row_slack[i] + t->column_slack[j] == 0)
+        return square;
+    size_t dim = p->rows->dim;
+    return sr_square_exact(dim, p->rows->x + (t->row + i) * dim,
+                           q->rows->x + (t->column + j) * dim);
+}
+
+// ---- the sweep ----------------------------------------------------------------------------------
+
+size_t sr_pair_edge(const sr_side *p, const sr_side *q) {
+    return p->exact ? EXACT_EDGE : SR_TILE;
+}
+
+size_t sr_pair_tiles(const sr_side *p, const sr_side *q) {
+    size_t edge = sr_pair_edge(p, q);
+    return ((p->rows->n + edge - 1) / edge) * ((q->rows->n + edge - 1) / edge);
+}
+
+// The tile of wave `wave` and number t: blocks (t, t + wave) round the circle of the longer side's
+// blocks. Returns false where a sweep of a set over itself has had the pair already.
+static bool tile_of(const sr_side *p, const sr_side *q, size_t wave, size_t number, sr_tile *tile) {
+    size_t edge = sr_pair_edge(p, q), down = (p->rows->n + edge - 1) / edge,
+           across = (q->rows->n + edge - 1) / edge, row, column;
+    if (down <= across) {
+        row = number;
+        column = (number + wave) % across;
+    } else {
+        column = number;
+        row = (number + wave) % down;
+    }
+    *tile = (sr_tile){.row = row * edge, .column = column * edge, .self = p == q};
+    tile->rows = smaller(edge, p->rows->n - tile->row);
+    tile->columns = smaller(edge, q->rows->n - tile->column);
+    tile->index = row * across + column;
+    tile->diagonal = tile->self && row == column;
+    return !tile->self || 2 * wave < across || (2 * wave == across && number < across / 2);
+}
+
+sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned threads,
+                        sr_tile_visit visit, void *user) {
+    size_t edge = sr_pair_edge(p, q), down = (p->rows->n + edge - 1) / edge,
+           across = (q->rows->n + edge - 1) / edge, longer = down > across ? down : across;
+    workspace *spaces = sr_alloc(threads, sizeof *spaces);
+    if (!spaces)
+        return SR_ERROR_MEMORY;
+    group_kernel kernel = group_kernel_get();
+    for (size_t wave = 0; wave < longer; wave++) {
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+        for (size_t number = 0; number < smaller(down, across); number++) {
+            unsigned thread = (unsigned)omp_get_thread_num();
+            workspace *w = spaces + thread;
+            sr_tile tile;
+            if (!tile_of(p, q, wave, number, &tile))
+                continue;
+            if (p->exact)
+                fill_exact(p, q, &tile, dot, kernel, w);
+            else
+                fill_fast(p, q, &tile, w);
+            tile.square = w->square;
+            tile.dot = dot ? w->dot : NULL;
+            tile.row_slack = p->slack + tile.row;
+            tile.column_slack = q->slack + tile.column;
+            visit(user, thread, &tile);
+        }
+    }
+    sr_free(spaces);
+    return SR_OK;
+}
