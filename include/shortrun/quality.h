@@ -123,6 +123,67 @@ SR_API sr_status sr_metrics(size_t n_real, const float *real, size_t n_fake, con
 // Whether sr_metrics takes all distances in double: dim below 32, or at most 4e9 pairs x features.
 SR_API bool sr_metrics_exact(size_t n_real, size_t n_fake, size_t dim);
 
+// Memorisation, summed up from sr_metric_rows: if fake rows are like new data, their nearest real
+// rows are about as far as a real row's nearest other real row.
+typedef struct sr_memorisation {
+    double median_fake, median_real; // distances
+    double closer; // P(a fake row is nearer to the real rows than a real row is), ties half: 1/2
+                   // for new data, near 1 for copies
+    double copies; // share of fake rows nearer than 99% of the real rows are (1/100 for new data)
+} sr_memorisation;
+// fake (n_fake), real (n_real): nearest distances. Errors: no rows, memory.
+SR_API sr_status sr_memorisation_of(size_t n_real, const double *real, size_t n_fake,
+                                    const double *fake, sr_memorisation *out);
+
+// ---- scores of class probabilities --------------------------------------------------------------
+
+// A value with its standard error and 95% interval.
+typedef struct sr_estimate {
+    double value, error, low, high;
+} sr_estimate;
+
+// logits (n, classes). exp of the mean over a split's rows of KL(p(y|x) || p(y)), averaged over
+// splits of consecutive rows in a seeded shuffle, borders i n / splits as in torch-fidelity
+// (Salimans et al. 2016). deviation: over the splits (divisor: splits), may be NULL. The error is
+// that of a mean of independent splits (t). Errors: fewer rows than splits, a logit that is not
+// finite.
+SR_API sr_status sr_inception_score(size_t n, size_t classes, const float *logits, size_t splits,
+                                    uint64_t seed, sr_estimate *out, double *deviation);
+// count (classes): rows by their largest logit (the first, if several tie); share (classes): mean
+// probabilities; either may be NULL. hard: entropy of the counts, soft: of the shares, nats
+// (jack-knife errors). hard, soft may be NULL.
+SR_API sr_status sr_class_histogram(size_t n, size_t classes, const float *logits, uint64_t *count,
+                                    double *share, sr_estimate *hard, sr_estimate *soft);
+
+// ---- comparisons --------------------------------------------------------------------------------
+
+// a - b.
+typedef struct sr_difference {
+    double a, b;
+    sr_estimate difference;
+    double p;         // two-sided
+    const char *test; // what p comes from: "permutation of rows", "t"
+} sr_difference;
+
+// Two sets of fake rows a (n_a, dim), b (n_b, dim) against the same real rows. Differences of the
+// metrics asked for in options->which of: frechet, kid, precision, recall, density, coverage,
+// mmd2_rbf (bandwidth 0: the median between real and a with b), energy_distance; others are NaN.
+// Errors take into account that both share the real rows. p: see src/quality/compare.c.
+// permutations: e.g. 9999. Errors: as sr_metrics.
+SR_API sr_status sr_compare(size_t n_real, const float *real, size_t n_a, const float *a,
+                            size_t n_b, const float *b, size_t dim,
+                            const sr_metric_options *options, size_t permutations,
+                            sr_difference out[SR_METRIC_COUNT]);
+
+// Values over seeds (n): mean, standard deviation (divisor n - 1), standard error and t interval of
+// the mean. deviation may be NULL; NaN for one value. Errors: no values, one that is not finite.
+SR_API sr_status sr_seeds_summary(size_t n, const double *value, sr_estimate *mean,
+                                  double *deviation);
+// Pairs of values of the same n seeds: mean of a - b, t interval, p by flipping the signs of the
+// differences: all 2^n up to 20 seeds, else 2^20 random ones.
+SR_API sr_status sr_seeds_compare(size_t n, const double *a, const double *b, uint64_t seed,
+                                  sr_difference *out);
+
 // ---- 2-D points ---------------------------------------------------------------------------------
 
 typedef struct sr_toy_scores {
