@@ -295,7 +295,8 @@ static sr_status layer_primitive(const onednn_chain *chain, size_t l, sr_dnnl_di
     if (!status) {
         sr_dnnl_layer spec = {.dense = d.dense,
                               .stride = layer->shape.stride,
-                              .padding = layer->shape.padding,
+                              .padding_height = layer->shape.padding,
+                              .padding_width = layer->shape.padding,
                               .direction = direction,
                               .src = &d.src,
                               .weights = &d.weights,

@@ -13,14 +13,27 @@ sr_status sr_dnnl_check(dnnl_status_t status, const char *what) {
 
 sr_status sr_dnnl_desc_make(dnnl_data_type_t type, size_t rank, const size_t *dims, bool any,
                             sr_dnnl_desc *out) {
+    static const dnnl_format_tag_t plain[] = {dnnl_format_tag_undef, dnnl_a, dnnl_ab, dnnl_abc,
+                                              dnnl_abcd};
+    return sr_dnnl_desc_tagged(type, rank, dims, any ? dnnl_format_tag_any : plain[rank], out);
+}
+
+sr_status sr_dnnl_desc_tagged(dnnl_data_type_t type, size_t rank, const size_t *dims,
+                              dnnl_format_tag_t layout, sr_dnnl_desc *out) {
     dnnl_dims_t sizes = {0};
     for (size_t i = 0; i < rank; i++)
         sizes[i] = (dnnl_dim_t)dims[i];
-    static const dnnl_format_tag_t plain[] = {dnnl_format_tag_undef, dnnl_a, dnnl_ab, dnnl_abc,
-                                              dnnl_abcd};
-    return sr_dnnl_check(
-        sr_dnnl_desc_init(out, (int)rank, sizes, type, any ? dnnl_format_tag_any : plain[rank]),
-        "memory descriptor");
+    return sr_dnnl_check(sr_dnnl_desc_init(out, (int)rank, sizes, type, layout),
+                         "memory descriptor");
+}
+
+sr_status sr_dnnl_desc_channels(const sr_dnnl_desc *whole, const size_t dims[4], size_t first,
+                                sr_dnnl_desc *out) {
+    dnnl_dims_t sizes = {0}, offsets = {0};
+    for (size_t i = 0; i < 4; i++)
+        sizes[i] = (dnnl_dim_t)dims[i];
+    offsets[1] = (dnnl_dim_t)first;
+    return sr_dnnl_check(sr_dnnl_part_init(whole, sizes, offsets, out), "view");
 }
 
 sr_status sr_dnnl_desc_query(const_dnnl_primitive_desc_t primitive, dnnl_query_t what,
@@ -45,6 +58,11 @@ sr_status sr_dnnl_layer_create(dnnl_engine_t engine, const sr_dnnl_layer *layer,
     return layer->dense
                ? sr_dnnl_check(sr_dnnl_dense_init(engine, layer, out), "inner product")
                : sr_dnnl_check(sr_dnnl_convolution_init(engine, layer, out), "convolution");
+}
+
+sr_status sr_dnnl_pool_create(dnnl_engine_t engine, const sr_dnnl_pool *pool,
+                              dnnl_primitive_desc_t *out) {
+    return sr_dnnl_check(sr_dnnl_pool_init(engine, pool, out), "pool");
 }
 
 sr_status sr_dnnl_reorder_create(dnnl_engine_t engine, const sr_dnnl_desc *from,

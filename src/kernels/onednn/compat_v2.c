@@ -27,7 +27,7 @@ void sr_dnnl_desc_clear(sr_dnnl_desc *desc) {
 static dnnl_status_t convolution_describe(const sr_dnnl_layer *layer,
                                           dnnl_convolution_desc_t *desc) {
     dnnl_dims_t strides = {(dnnl_dim_t)layer->stride, (dnnl_dim_t)layer->stride};
-    dnnl_dims_t padding = {(dnnl_dim_t)layer->padding, (dnnl_dim_t)layer->padding};
+    dnnl_dims_t padding = {(dnnl_dim_t)layer->padding_height, (dnnl_dim_t)layer->padding_width};
     switch (layer->direction) {
     case SR_DNNL_FORWARD:
         return dnnl_convolution_forward_desc_init(
@@ -79,4 +79,21 @@ dnnl_status_t sr_dnnl_dense_init(dnnl_engine_t engine, const sr_dnnl_layer *laye
 
 dnnl_status_t sr_dnnl_eltwise_init(dnnl_post_ops_t operations, dnnl_alg_kind_t kind, float alpha) {
     return dnnl_post_ops_append_eltwise(operations, 1.0f, kind, alpha, 0.0f);
+}
+
+dnnl_status_t sr_dnnl_part_init(const sr_dnnl_desc *whole, const dnnl_dims_t dims,
+                                const dnnl_dims_t offsets, sr_dnnl_desc *out) {
+    return dnnl_memory_desc_init_submemory(&out->md, &whole->md, dims, offsets);
+}
+
+dnnl_status_t sr_dnnl_pool_init(dnnl_engine_t engine, const sr_dnnl_pool *pool,
+                                dnnl_primitive_desc_t *out) {
+    const dnnl_dims_t strides = {(dnnl_dim_t)pool->stride, (dnnl_dim_t)pool->stride};
+    const dnnl_dims_t kernel = {(dnnl_dim_t)pool->kernel, (dnnl_dim_t)pool->kernel};
+    const dnnl_dims_t padding = {(dnnl_dim_t)pool->padding, (dnnl_dim_t)pool->padding};
+    dnnl_pooling_desc_t desc;
+    dnnl_status_t status =
+        dnnl_pooling_forward_desc_init(&desc, dnnl_forward_inference, pool->kind, &pool->src->md,
+                                       &pool->dst->md, strides, kernel, padding, padding);
+    return status ? status : dnnl_primitive_desc_create(out, &desc, pool->attributes, engine, NULL);
 }

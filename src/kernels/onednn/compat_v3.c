@@ -28,7 +28,8 @@ void sr_dnnl_desc_clear(sr_dnnl_desc *desc) {
 dnnl_status_t sr_dnnl_convolution_init(dnnl_engine_t engine, const sr_dnnl_layer *layer,
                                        dnnl_primitive_desc_t *out) {
     const dnnl_dims_t strides = {(dnnl_dim_t)layer->stride, (dnnl_dim_t)layer->stride};
-    const dnnl_dims_t padding = {(dnnl_dim_t)layer->padding, (dnnl_dim_t)layer->padding};
+    const dnnl_dims_t padding = {(dnnl_dim_t)layer->padding_height,
+                                 (dnnl_dim_t)layer->padding_width};
     const dnnl_dims_t dilation = {0}; // 0 is none
     sr_dnnl_md src = layer->src->md, weights = layer->weights->md, dst = layer->dst->md;
     switch (layer->direction) {
@@ -68,4 +69,20 @@ dnnl_status_t sr_dnnl_dense_init(dnnl_engine_t engine, const sr_dnnl_layer *laye
 
 dnnl_status_t sr_dnnl_eltwise_init(dnnl_post_ops_t operations, dnnl_alg_kind_t kind, float alpha) {
     return dnnl_post_ops_append_eltwise(operations, kind, alpha, 0.0f);
+}
+
+dnnl_status_t sr_dnnl_part_init(const sr_dnnl_desc *whole, const dnnl_dims_t dims,
+                                const dnnl_dims_t offsets, sr_dnnl_desc *out) {
+    return dnnl_memory_desc_create_submemory(&out->md, whole->md, dims, offsets);
+}
+
+dnnl_status_t sr_dnnl_pool_init(dnnl_engine_t engine, const sr_dnnl_pool *pool,
+                                dnnl_primitive_desc_t *out) {
+    const dnnl_dims_t strides = {(dnnl_dim_t)pool->stride, (dnnl_dim_t)pool->stride};
+    const dnnl_dims_t kernel = {(dnnl_dim_t)pool->kernel, (dnnl_dim_t)pool->kernel};
+    const dnnl_dims_t padding = {(dnnl_dim_t)pool->padding, (dnnl_dim_t)pool->padding};
+    const dnnl_dims_t dilation = {0}; // 0 is none
+    return dnnl_pooling_forward_primitive_desc_create(
+        out, engine, dnnl_forward_inference, pool->kind, pool->src->md, pool->dst->md, strides,
+        kernel, dilation, padding, padding, pool->attributes);
 }
