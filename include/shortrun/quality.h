@@ -264,6 +264,58 @@ sr_classifier_accuracy(const sr_classifier *classifier); // test accuracy on rec
 SR_API sr_status sr_classifier_features_of(sr_classifier *classifier, size_t n, const float *x,
                                            float *features, float *logits);
 
+// ---- Inception-v3 -------------------------------------------------------------------------------
+
+// The feature network of the Frechet inception distance: TensorFlow's Inception-v3 of 2015-12-05 in
+// pytorch-fid's form (Szegedy et al. 2016; Heusel et al. 2017). It runs on oneDNN. The weights are
+// the user's to get; scripts/convert_inception.py makes a safetensors file of what pytorch-fid
+// publishes.
+typedef struct sr_inception sr_inception;
+
+#define SR_INCEPTION_SIZE 299      // height and width of its input
+#define SR_INCEPTION_FEATURES 2048 // means of the last maps, "pool3"
+#define SR_INCEPTION_LOGITS 1008
+
+// How images come to 299 x 299. Two conventions, whose scores are not comparable.
+typedef enum sr_resize {
+    SR_RESIZE_PYTORCH_FID, // bilinear, align_corners=False, not antialiased; 0..1 becomes 2v - 1
+    SR_RESIZE_CLEAN_FID,   // PIL's bicubic, antialiased, each channel in floats, clipped to 0..255
+                           // (Parmar et al. 2022); v becomes (v - 128) / 128
+    SR_RESIZE_COUNT
+} sr_resize;
+SR_API const char *sr_resize_name(sr_resize resize); // "pytorch-fid", "clean-fid"
+SR_API sr_status sr_resize_parse(const char *name, sr_resize *out);
+
+// Precision fp32 or bf16 (operands and activations bfloat16, sums fp32: features within 1e-2 of
+// their scale). threads 0: all; the features do not depend on it. Errors: SR_ERROR_IO;
+// SR_ERROR_FORMAT for a name or shape that is not the network's and values that are not finite;
+// SR_ERROR_UNSUPPORTED without oneDNN, for bf16x3, and for bf16 on CPUs that lack it.
+SR_API sr_status sr_inception_load(const char *path, sr_precision precision, unsigned threads,
+                                   sr_inception **out);
+SR_API void sr_inception_destroy(sr_inception *inception);
+// The path of inception.safetensors: the file, or its folder, that $SHORTRUN_FEATURES names, else
+// where the project's own weights lie. SR_ERROR_IO with the places searched and the commands that
+// get and convert the weights when it is in none of them.
+SR_API sr_status sr_inception_find(char *path, size_t size);
+SR_API const char *sr_inception_hash(const sr_inception *inception); // names the weights in records
+// SHA-256 of the PyTorch file that the weights were converted from (pytorch-fid's begins with
+// 6726825d), as the file's record says; "" where it says nothing.
+SR_API const char *sr_inception_source(const sr_inception *inception);
+SR_API sr_precision sr_inception_precision(const sr_inception *inception);
+// x (n, channels, height, width) in [-1, 1] (clamped first), channels 1 (repeated) or 3 ->
+// features (n, SR_INCEPTION_FEATURES), logits (n, SR_INCEPTION_LOGITS) or NULL. The features of an
+// image depend on no other one: long jobs may be cut anywhere. One call at a time for one network.
+// Errors: SR_ERROR_ARGUMENT for other shapes and values that are not finite (named).
+SR_API sr_status sr_inception_features_of(sr_inception *inception, size_t n, size_t channels,
+                                          size_t height, size_t width, const float *x,
+                                          sr_resize resize, float *features, float *logits);
+// The bias within the logits (SR_INCEPTION_LOGITS): the inception score's reference implementations
+// (Salimans et al. 2016, torch-fidelity) leave it out.
+SR_API const float *sr_inception_logit_bias(const sr_inception *inception);
+// What the network sees of an image x (channels, height, width): out (3, 299, 299).
+SR_API sr_status sr_inception_input(sr_resize resize, size_t channels, size_t height, size_t width,
+                                    const float *x, float *out);
+
 #ifdef __cplusplus
 }
 #endif

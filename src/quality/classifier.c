@@ -2,11 +2,10 @@
 // features that metrics compare. Frechet distances in features of a classifier trained on the data
 // at hand stand in for Inception's where images are small and grey.
 #include "classifier.h"
+#include "feature_files.h"
 
 #include <math.h>
 #include <omp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TILE 64 // images that one thread takes at a time
@@ -119,46 +118,15 @@ sr_status sr_classifier_features_of(sr_classifier *classifier, size_t n, const f
     return SR_OK;
 }
 
-// True, and the path kept, when `folder`/`dataset`.safetensors is there; it is noted as searched.
-static bool look_in(const char *folder, const char *dataset, sr_text *searched, char *path,
-                    size_t size) {
-    int length = snprintf(path, size, "%s/%s.safetensors", folder, dataset);
-    if (length > 0 && (size_t)length < size && sr_file_exists(path))
-        return true;
-    sr_text_append(searched, "%s%s", searched->length ? ", " : "", folder);
-    return false;
-}
-
-static bool ends_with(const char *text, const char *end) {
-    size_t a = strlen(text), b = strlen(end);
-    return a >= b && strcmp(text + a - b, end) == 0;
-}
-
 sr_status sr_classifier_find(const char *dataset, char *path, size_t size) {
     sr_text searched = {0};
-    const char *named = getenv("SHORTRUN_FEATURES");
-    bool found = false;
-    if (named && *named && ends_with(named, ".safetensors")) {
-        int length = snprintf(path, size, "%s", named);
-        found = length > 0 && (size_t)length < size && sr_file_exists(path);
-        if (!found)
-            sr_text_append(&searched, "%s", named);
-    } else if (named && *named) {
-        found = look_in(named, dataset, &searched, path, size);
-    }
-    if (!found && !strchr(dataset, '/')) // a path is not the name of a set that ships with weights
-        found = look_in(SR_SOURCE_DATA, dataset, &searched, path, size) ||
-                look_in(SR_INSTALLED_DATA, dataset, &searched, path, size);
     sr_status status = SR_OK;
-    if (!found) {
-        if (size)
-            *path = 0;
+    if (!sr_feature_file_find(dataset, path, size, &searched))
         status =
             sr_fail(SR_ERROR_IO,
                     "no feature network for '%s' (searched: %s); train one with 'shortrun features "
                     "%s --output FILE' and name the file in SHORTRUN_FEATURES",
                     dataset, sr_text_string(&searched), dataset);
-    }
     sr_text_clear(&searched);
     return status;
 }
