@@ -68,7 +68,8 @@ typedef enum sr_purpose {
     SR_PURPOSE_SPECTRAL,   // start vectors of power iterations
     SR_PURPOSE_CLASSIFIER, // training of feature networks
     SR_PURPOSE_TEST,
-    SR_PURPOSE_RESAMPLE // groups, subsets and permutations of rows
+    SR_PURPOSE_RESAMPLE // groups, subsets and permutations of rows; last, so that the others keep
+                        // their numbers
 } sr_purpose;
 
 // key = first two words of philox(counter = {purpose, epoch low, epoch high, 0}, key = seed).

@@ -191,10 +191,18 @@ typedef struct sr_toy_scores {
     size_t mode_count;    // 0: the density has no separate modes, and the next two are NaN
     double modes_covered; // modes that hold at least a fifth of their fair share of the samples
                           // within 3 sd
-    double within_3sd;    // share of the samples within 3 standard deviations of a mode
-    double kl;            // KL(data || samples), nats, histograms on a grid over the set's window
-    double mmd2;          // unbiased RBF MMD^2, bandwidth = median distance
+    double high_quality;  // share of the samples within 3 standard deviations of a mode (Srivastava
+                          // et al. 2017, VEEGAN)
+    // KL divergences in nats, on a grid over the set's window. Against data: of histograms. Against
+    // the true density: it is integrated over each cell (four Gauss points).
+    double kl;              // KL(data || samples): missed mass
+    double kl_reverse;      // KL(samples || data): mass where there is none
+    double kl_true;         // KL(true density || samples)
+    double kl_true_reverse; // KL(samples || true density)
+    double mmd2;            // unbiased RBF MMD^2, bandwidth = median distance
     double sliced_w2;
+    double w2;   // exact Wasserstein-2 distance of w2_n points of each side, see sr_toy_w2
+    size_t w2_n; // min(n_data, n, SR_TOY_W2_POINTS)
 } sr_toy_scores;
 
 #define SR_TOY_GRID 80
@@ -202,7 +210,7 @@ typedef struct sr_toy_scores {
     1e-10 // least mass of a cell of q in a KL, so that a missed cell costs a finite price
 
 // samples, data (n, 2): data is a fresh sample of the density. KL: 80 x 80 cells over the window,
-// both histograms smoothed by a Gaussian of deviation 0.1 (truncated at 4 deviations, folded back
+// both sides smoothed by a Gaussian of deviation 0.1 (truncated at 4 deviations, folded back
 // at the edge); all that lies outside the window counts as one more cell, so samples that leave
 // lose their mass. Errors: fewer than 2 points, a coordinate that is not finite (it is named).
 SR_API sr_status sr_toy_judge(sr_toy toy, size_t n_data, const float *data, size_t n_samples,
@@ -216,6 +224,18 @@ SR_API sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, co
                                 double *kl);
 // The centres of the grid's cells: x (6400, 2).
 SR_API void sr_toy_grid(sr_toy toy, float *x);
+
+#define SR_TOY_W2_POINTS 2000
+// The exact Wasserstein-2 distance of two sets of points in the plane, a (n_a, 2), b (n_b, 2): the
+// root of the least mean squared distance of any one-to-one pairing. Both sides give *n =
+// min(n_a, n_b, SR_TOY_W2_POINTS) points; of more, the seed draws which (for sets of equal size the
+// same rows of both). *w2^2 is never too small and at most 1.5e-14 D^2 too large, D the largest
+// distance between the sets. Time and memory for 2,000 points: under a second, 180 MB. NaN where
+// the library was built without LEMON. Errors: an empty set, a coordinate that is not finite (it is
+// named), SR_ERROR_MEMORY.
+SR_API sr_status sr_toy_w2(size_t n_a, const float *a, size_t n_b, const float *b, uint64_t seed,
+                           size_t *n, double *w2);
+SR_API const char *sr_toy_w2_library(void); // that solves it, "LEMON 1.3.1"; NULL: none
 
 // ---- feature networks ---------------------------------------------------------------------------
 

@@ -271,7 +271,7 @@ static sr_status load_projections(const char *path, size_t dim, sr_metric_option
 }
 
 // The values by name, in the order in which they are printed.
-#define RESULTS_MAX (SR_METRIC_COUNT + 4)
+#define RESULTS_MAX (SR_METRIC_COUNT + 8)
 typedef struct results {
     size_t n_real, n_fake, count;
     double bandwidth;
@@ -315,8 +315,12 @@ static sr_status compute(const evaluate_values *v, const side *real, const side 
                               v->threads, &scores);
         if (status == SR_OK) {
             add(r, "kl", scores.kl);
+            add(r, "kl_reverse", scores.kl_reverse);
+            add(r, "kl_true", scores.kl_true);
+            add(r, "kl_true_reverse", scores.kl_true_reverse);
             add(r, "modes_covered", scores.modes_covered);
-            add(r, "within_3sd", scores.within_3sd);
+            add(r, "high_quality", scores.high_quality);
+            add(r, "w2", scores.w2);
         }
     }
     sr_free(projections);

@@ -85,6 +85,8 @@ static json_t *collect(const info_values *v) {
         sr_peak_gflops(threads), "peak_bf16_gflops", sr_peak_bf16_gflops(threads), "peak_l2_gbs",
         sr_peak_l2_gbs(threads), "engine_auto", "native or onednn, by layer", "engines", engines);
     if (root) {
+        const char *w2 = sr_toy_w2_library();
+        json_object_set_new(root, "exact_w2", w2 ? json_string(w2) : json_null());
         add_data(root, v->data);
         add_features(root);
     }
@@ -156,6 +158,9 @@ static void print_text(json_t *root) {
         first = false;
     }
     printf("; auto is %s\n", string(root, "engine_auto"));
+    printf("exact W2    %s\n", json_is_string(json_object_get(root, "exact_w2"))
+                                   ? string(root, "exact_w2")
+                                   : "left out (built without LEMON; Debian: liblemon-dev)");
     print_sets(root);
 }
 

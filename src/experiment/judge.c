@@ -57,12 +57,16 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
         status = sr_toy_judge(toy, n, data, n, x, TOY_JUDGE_SEED, options->threads, &scores);
     if (status == SR_OK) {
         sr_record_add_metric(record, "kl", scores.kl, n);
+        sr_record_add_metric(record, "kl_reverse", scores.kl_reverse, n);
+        sr_record_add_metric(record, "kl_true", scores.kl_true, n);
+        sr_record_add_metric(record, "kl_true_reverse", scores.kl_true_reverse, n);
         sr_record_add_metric(record, "mmd2", scores.mmd2, n);
         sr_record_add_metric(record, "sliced_w2", scores.sliced_w2, n);
+        sr_record_add_metric(record, "w2", scores.w2, scores.w2_n);
         if (scores.mode_count > 0) {
             sr_record_add_metric(record, "modes_covered", scores.modes_covered, n);
             sr_record_add_metric(record, "mode_count", (double)scores.mode_count, 0);
-            sr_record_add_metric(record, "within_3sd", scores.within_3sd, n);
+            sr_record_add_metric(record, "high_quality", scores.high_quality, n);
         }
         status = judge_gibbs(toy, team, n, data, folder, record);
     }

@@ -119,8 +119,11 @@ static sr_status read_body(sr_results *results, sr_record *record) {
                          &record->curve_gradient_norm};
     double **trace[3] = {&record->trace_energy, &record->trace_gradient_norm,
                          &record->trace_displacement};
-    sr_status status = read_values(results, "metrics", "name, value, n", hash, &record->metrics,
-                                   &record->metric_count);
+    // Older results hold high_quality under its first name.
+    sr_status status = read_values(
+        results, "metrics",
+        "CASE name WHEN 'within_3sd' THEN 'high_quality' ELSE name END AS name, value, n", hash,
+        &record->metrics, &record->metric_count);
     if (status == SR_OK)
         status = read_values(results, "timings", "name, value, 0", hash, &record->timings,
                              &record->timing_count);

@@ -45,6 +45,17 @@ const sr_metric_words sr_metric_list[] = {
      "grid over "
      "the data set's window, both smoothed by a Gaussian of deviation 0.1.",
      -1},
+    {"kl_reverse", "KL(samples || data)",
+     "The same histograms the other way round: large where samples lie where there is no data, "
+     "blind to modes that are missed.",
+     -1},
+    {"kl_true", "KL(true density || samples)",
+     "The histogram of samples against the true density, integrated over the same cells and "
+     "smoothed "
+     "in the same way.",
+     -1},
+    {"kl_true_reverse", "KL(samples || true density)",
+     "The histogram of samples against the true density, the other way round.", -1},
     {"kl_gibbs", "KL(data || exp(-E)/Z)",
      "The same divergence, but of the Gibbs density exp(-E)/Z of the trained energy, normalised "
      "over the "
@@ -55,8 +66,10 @@ const sr_metric_words sr_metric_list[] = {
      "deviations.",
      1},
     {"mode_count", "modes of the data", "Number of separate modes of the data's density.", 0},
-    {"within_3sd", "share within 3 sd",
-     "Share of the samples that lie within 3 standard deviations of a mode.", 1},
+    {"high_quality", "high-quality share",
+     "Share of the samples that lie within 3 standard deviations of a mode (Srivastava et al. "
+     "2017).",
+     1},
     {"mmd2", "MMD^2",
      "Unbiased squared maximum mean discrepancy with a Gaussian kernel, bandwidth = median "
      "distance between "
@@ -73,6 +86,10 @@ const sr_metric_words sr_metric_list[] = {
      "Root of the mean, over random directions and ranks, of squared differences between the "
      "sorted "
      "projections of data and samples.",
+     -1},
+    {"w2", "exact W2",
+     "Wasserstein-2 distance of n data points and n samples: root of the least mean squared "
+     "distance of any one-to-one pairing. Its bias falls with n, so compare only at equal n.",
      -1},
     {"one_nn_accuracy", "1-NN accuracy",
      "Leave-one-out accuracy of a nearest-neighbour test that tells samples from data (Lopez-Paz "

@@ -239,6 +239,16 @@ static void test_upgrade(void **state) {
     assert_int_equal(count, 1);
     assert_record(&a, &records[0]);
     sr_records_destroy(records, count);
+    // high_quality had another name.
+    assert_int_equal(sqlite3_exec(results->db,
+                                  "UPDATE metrics SET name = 'within_3sd' WHERE "
+                                  "name = 'kl'",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sr_results_read(results, &experiment, &records, &count), SR_OK);
+    assert_int_equal(count, 1);
+    assert_true(sr_record_metric(&records[0], "high_quality") == a.metrics[0].value);
+    sr_records_destroy(records, count);
     sr_results_close(results);
 }
 

@@ -127,9 +127,9 @@ static void assert_same_results(const sr_experiment *experiment, const char *a, 
 
 #define SMOKE SR_SOURCE_ROOT "/bench/experiments/smoke.yaml"
 
-static const char *const toy_metrics[] = {"kl",         "mmd2",        "sliced_w2",
-                                          "kl_gibbs",   "mode_count",  "modes_covered",
-                                          "within_3sd", "mean_abs_gap"};
+static const char *const toy_metrics[] = {
+    "kl",       "mmd2",       "sliced_w2",     "kl_reverse",   "kl_true",     "kl_true_reverse",
+    "kl_gibbs", "mode_count", "modes_covered", "high_quality", "mean_abs_gap"};
 static const char *const timings[] = {
     "iteration_ms",    "forward_ms",   "backward_data_ms", "backward_weights_ms",
     "noise_update_ms", "optimiser_ms", "step_ms",          "chain_steps_per_s",
@@ -144,6 +144,7 @@ static void check_toy_record(const char *folder, const sr_record *record) {
     for (size_t i = 0; i < sizeof toy_metrics / sizeof *toy_metrics; i++)
         if (!isfinite(sr_record_metric(record, toy_metrics[i])))
             fail_msg("no %s", toy_metrics[i]);
+    assert_true(isnan(sr_record_metric(record, "w2")) == !sr_toy_w2_library());
     for (size_t i = 0; i < sizeof timings / sizeof *timings; i++)
         if (!(sr_record_timing(record, timings[i]) >= 0))
             fail_msg("no %s", timings[i]);

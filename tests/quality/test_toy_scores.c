@@ -47,13 +47,18 @@ static void test_perfect_samples(void **state) {
         assert_int_equal(scores.n, N);
         if (modes) {
             near(scores.modes_covered, (double)modes, 0);
-            near(scores.within_3sd, 1 - exp(-4.5), 0.01); // of a Gaussian in the plane
+            near(scores.high_quality, 1 - exp(-4.5), 0.01); // of a Gaussian in the plane
         } else {
-            assert_true(isnan(scores.modes_covered) && isnan(scores.within_3sd));
+            assert_true(isnan(scores.modes_covered) && isnan(scores.high_quality));
         }
         near(scores.kl, 0, 0.1);
+        near(scores.kl_reverse, 0, 0.1);
+        near(scores.kl_true, 0, 0.05); // noise of one histogram instead of two
+        near(scores.kl_true_reverse, 0, 0.05);
         near(scores.mmd2, 0, 0.001);
         near(scores.sliced_w2, 0, 0.15);
+        assert_int_equal(scores.w2_n, SR_TOY_W2_POINTS);
+        assert_true(sr_toy_w2_library() ? scores.w2 > 0 && scores.w2 < 0.4 : isnan(scores.w2));
     }
 }
 
@@ -67,8 +72,13 @@ static void test_uniform_samples(void **state) {
     sr_toy_sample(SR_EIGHT_GAUSSIANS, 1, 0, N, data);
     fill_uniform(sr_toy_window(SR_EIGHT_GAUSSIANS));
     sr_toy_scores scores = judge(SR_EIGHT_GAUSSIANS, N, 2);
-    assert_true(scores.kl > 1);
-    assert_true(scores.within_3sd < 0.5);
+    // log of the window's area minus the entropy of eight Gaussians, whose variance of 0.2^2 the
+    // smoothing raises by 0.1^2
+    double expected = log(36) - log(8) - log(2 * acos(-1) * exp(1) * 0.05);
+    near(scores.kl, expected, 0.05);
+    near(scores.kl_true, expected, 0.05);
+    assert_true(scores.kl_reverse > 1 && scores.kl_true_reverse > 1);
+    assert_true(scores.high_quality < 0.5);
     assert_true(scores.mmd2 > 0.003);
     assert_true(scores.sliced_w2 > 0.2);
 }
@@ -90,6 +100,10 @@ static void test_missing_modes(void **state) {
         expected += centres[2 * m] > 0.5;
     near(scores.modes_covered, expected, 0);
     assert_true(scores.kl > 1 && isfinite(scores.kl));
+    assert_true(scores.kl_true > 1 && isfinite(scores.kl_true));
+    // The other way round missed modes only thin out the data: log(all / kept).
+    near(scores.kl_reverse, log((double)modes / expected), 0.03);
+    near(scores.kl_true_reverse, log((double)modes / expected), 0.03);
 }
 
 // Half of the samples are perfect and half are far away: the KL is log 2.
@@ -102,7 +116,13 @@ static void test_samples_outside(void **state) {
     }
     for (size_t i = 0; i < N / 2; i++)
         memcpy(data + 2 * (N / 2 + i), data + 2 * i, 2 * sizeof(float));
-    near(judge(SR_EIGHT_GAUSSIANS, N, 2).kl, log(2), 1e-6); // but for the floor
+    sr_toy_scores scores = judge(SR_EIGHT_GAUSSIANS, N, 2);
+    near(scores.kl, log(2), 1e-6); // but for the floor
+    near(scores.kl_true, log(2), 0.05);
+    // The other way round the lost half costs what the floor lets it.
+    double lost = 0.5 * log(0.5) + 0.5 * log(0.5 / SR_TOY_KL_FLOOR);
+    near(scores.kl_reverse, lost, 1e-6);
+    assert_true(scores.kl_true_reverse > 5); // the density has tails outside
 }
 
 static void test_grid_density(void **state) {

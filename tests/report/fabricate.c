@@ -133,12 +133,14 @@ static void add_toy(made_set *made, size_t steps, double noise, uint64_t seed, u
     sr_record *record = made_add(made, "eight_gaussians", steps, 0.1, noise, seed);
     double base = steps == 5 ? 0.55 : steps == 10 ? 0.28 : 0.2;
     made_metric(record, "kl", base - 0.05 * noise + 0.02 * draw(state), 2000);
+    made_metric(record, "kl_reverse", 0.8 * base, 2000);
     made_metric(record, "kl_gibbs", 1.9 - 2.5 * noise + 0.05 * draw(state), 2000);
     made_metric(record, "modes_covered", 8, 2000);
     made_metric(record, "mode_count", 8, 0);
-    made_metric(record, "within_3sd", 0.9 - noise / 3 + 0.01 * draw(state), 2000);
+    made_metric(record, "high_quality", 0.9 - noise / 3 + 0.01 * draw(state), 2000);
     made_metric(record, "mmd2", 0.004 + 0.001 * draw(state), 2000);
     made_metric(record, "sliced_w2", 0.1 + 0.02 * draw(state), 2000);
+    made_metric(record, "w2", 0.25 + base, 2000);
     add_timings(record, 0.31 + 0.005 * draw(state));
     add_curves(record, 600, state);
 }

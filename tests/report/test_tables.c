@@ -396,11 +396,11 @@ static void test_csv(void **state) {
     assert_rectangular(&out, 1 + 9 * 2 + 12 * 2 * 1); // image cells have no kl: an empty value
     assert_has(&out, "hash,group,dataset,K,seed,step_size,sigma,temperature,");
     quality(&made, NULL, SR_TABLE_CSV, &out);
-    assert_rectangular(&out, 1 + 9 * 2 * 7 + 12 * 2 * 6);
+    assert_rectangular(&out, 1 + 9 * 2 * 9 + 12 * 2 * 6);
     assert_has(&out, ",diverged,frechet,,,iteration 520");
     sr_text_clear(&out);
     sr_csv_pivot(&sections, false, &out);
-    assert_rectangular(&out, 1 + 3 * 7 + 4 * 6);
+    assert_rectangular(&out, 1 + 3 * 9 + 4 * 6);
     assert_has(&out, "K5_mean,K5_sd,K5_seeds,K5_diverged,K10_mean");
     sr_sections_clear(&sections);
     sr_text_clear(&out);
