@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
-"""scripts/peers: models as text, the step of PyTorch, the table. Status 77 (skipped) where there is no PyTorch, after
-the tests that need none have passed.
+"""scripts/peers: models as text, the step of PyTorch, the tables; shortrun's metrics beside the packages'. Status 77
+(skipped) where there is no PyTorch, after the tests that need none have passed.
 
-Usage: test_peers.py SCRIPTS_PEERS
+Usage: test_peers.py SCRIPTS_PEERS SHORTRUN
 """
+import argparse
+import copy
+import importlib.util
 import math
+import os
 import sys
 import unittest
 
 sys.path.insert(0, sys.argv.pop(1))
+SHORTRUN = sys.argv.pop(1)
 
 import models
+import quality
 import table
 from cases import WORKLOADS, Workload
 
@@ -203,6 +209,87 @@ class Table(unittest.TestCase):
         self.assertNotIn("onednn3", text)  # not tried, so not missed
         head, *rows = [line for line in text.partition("## Engines")[0].splitlines() if line.startswith("|")]
         self.assertEqual({line.count("|") for line in rows}, {head.count("|")})
+
+
+# ---- sample quality -----------------------------------------------------------------------------------------------
+
+PACKAGES = ("pytorch_fid", "cleanfid", "torch_fidelity", "prdc")
+needs_packages = unittest.skipIf(torch is None or any(importlib.util.find_spec(name) is None for name in PACKAGES),
+                                 "not all of " + ", ".join(PACKAGES) + " are here")
+
+
+class QualityTable(unittest.TestCase):
+    def report(self):
+        def unit(who, name, seconds, peak, **values):
+            return {"who": who, "name": name, "seconds": seconds, "peak_mb": [peak] * len(seconds), "values": values}
+
+        return {"date": "2024-01-01 00:00", "machine": {"cpu": "a CPU", "cpus": 2, "load": [0.0, 0.0, 0.0]},
+                "versions": {"prdc": "0.2"},
+                "settings": {"rows": 10000, "dim": 2048, "rounds": 3, "k": 5, "seed": 1},
+                "units": [unit("shortrun", "frechet", [2.0, 1.0, 3.0], 300, frechet=1.0),
+                          unit("shortrun", "all", [9.0, 11.0, 10.0], 400, frechet=1.0, kid=0.5, precision=0.25),
+                          unit("package", "pytorch-fid", [50.0, 60.0, 40.0], 900, frechet=1.00005),
+                          {**unit("package", "clean-fid", [], 0), "error": "not installed: no module"},
+                          unit("package", "torch-fidelity", [30.0], 2000, kid=0.500001),
+                          unit("package", "torch-fidelity doubles", [60.0], 2000, kid=0.5 + 1e-8),
+                          unit("package", "prdc", [40.0], 3000, precision=0.26)]}
+
+    def test_sums_take_the_fastest_of_each_part(self):
+        total, peak, names = quality.together(self.report())
+        self.assertEqual((total, peak), (50 + 30 + 40, 3000))
+        self.assertEqual(names, ["pytorch-fid", "torch-fidelity", "prdc"])
+
+    def test_targets(self):
+        report = self.report()
+        speed, memory = quality.target_lines(report)
+        self.assertIn("0.083", speed)
+        self.assertTrue(speed.endswith(": met."))
+        self.assertTrue(memory.endswith("964 MB: met."))
+        slow = copy.deepcopy(report)
+        slow["units"][1].update(seconds=[13.0], peak_mb=[1000.0])
+        self.assertTrue(all(line.endswith("not met.") for line in quality.target_lines(slow)))
+        del report["units"][-1]  # no prdc: no sum
+        self.assertIn("not measured", quality.target_lines(report)[0])
+
+    def test_values(self):
+        rows = {row[1].split(" ", 1)[1]: row for row in quality.value_rows(self.report())}
+        self.assertEqual(rows["calculate_frechet_distance"][-1], "yes")
+        self.assertEqual(rows["kid_features_to_metric, all rows"][-1], "in float32")
+        self.assertEqual(rows["the same in float64"][-1], "yes")
+        self.assertEqual(rows["compute_prdc"][-1], "no")
+
+    def test_markdown(self):
+        text = quality.markdown(self.report())
+        for piece in ("50 (40 to 60)", "2 (1 to 3)", "25.00", "12.00", "clean-fid: not installed: no module"):
+            self.assertIn(piece, text)
+        for part in text.split("\n\n"):
+            self.assertLessEqual(len({line.count("|") for line in part.splitlines() if line.startswith("|")}), 1)
+
+    def test_failures_have_a_reason(self):
+        for answer in ("", "{}", '{"metrics": 3}', '{"metrics": {"kid": {}}}'):
+            with self.assertRaises(quality.Failed):
+                quality.values_of(answer)
+        with self.assertRaisesRegex(quality.Failed, "--real DATA is missing"):
+            quality.run([SHORTRUN, "evaluate"], dict(os.environ))
+        with self.assertRaisesRegex(quality.Failed, "No such file"):
+            quality.run(["/nonexistent/program"], dict(os.environ))
+
+
+@needs_packages
+class Quality(unittest.TestCase):
+    """Three random feature sets: Frechet to 1e-4, all others to 1e-6, relative."""
+
+    def test_agreement(self):
+        cases = tuple(case for case in quality.CASES if not case.unlike)
+        for rows, dim, seed in ((400, 16, 1), (500, 64, 2), (300, 128, 3)):
+            options = argparse.Namespace(shortrun=SHORTRUN, python=sys.executable, rows=rows, dim=dim, seed=seed, k=5,
+                                         rounds=1)
+            report = quality.compare(options, cases, (("all",),))
+            self.assertEqual([unit["error"] for unit in report["units"] if "error" in unit], [])
+            found = [row for row in quality.value_rows(report)]
+            self.assertEqual(len(found), 7)  # two Frechet distances, KID, four of prdc
+            for row in found:
+                self.assertEqual(row[-1], "yes", (rows, dim, row))
 
 
 if __name__ == "__main__":
