@@ -230,7 +230,7 @@ SR_API void sr_toy_grid(sr_toy toy, float *x);
 // root of the least mean squared distance of any one-to-one pairing. Both sides give *n =
 // min(n_a, n_b, SR_TOY_W2_POINTS) points; of more, the seed draws which (for sets of equal size the
 // same rows of both). *w2^2 is never too small and at most 1.5e-14 D^2 too large, D the largest
-// distance between the sets. Time and memory for 2,000 points: under a second, 180 MB. NaN where
+// distance between the sets. Time and memory for 2,000 points: about a second, 150 MB. NaN where
 // the library was built without LEMON. Errors: an empty set, a coordinate that is not finite (it is
 // named), SR_ERROR_MEMORY.
 SR_API sr_status sr_toy_w2(size_t n_a, const float *a, size_t n_b, const float *b, uint64_t seed,

@@ -55,7 +55,8 @@ CASES = (
          unlike="another estimate"),
     Case("prdc", "prdc", "compute_prdc", PRDC, "prdc"),
 )
-OURS = (("frechet",), ("kid",), PRDC, ("all",))  # what shortrun is called with
+SAME = ("frechet", "kid", *PRDC)  # what the packages compute together
+OURS = (("frechet",), ("kid",), PRDC, SAME, ("all",))  # what shortrun is called with
 
 
 class Failed(Exception):
@@ -70,8 +71,8 @@ def run(command: list, environment: dict) -> tuple[str, float, float]:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+", errors="replace") as log:
         start = time.perf_counter()
         try:
-            process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=log,
-                                       env=environment)
+            process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out,
+                                       stderr=log, env=environment)
         except OSError as error:
             raise Failed(f"{command[0]}: {error.strerror}") from None
         late = threading.Timer(PATIENCE, process.kill)
@@ -160,8 +161,8 @@ def package_unit(case: Case, folder: str, missing: dict, options) -> Unit:
 
 
 def our_unit(metrics: tuple[str, ...], folder: str, options) -> Unit:
-    command = [options.shortrun, "evaluate", "--real", f"{folder}/real.npy", "--fake", f"{folder}/fake.npy", "--features",
-               "none", "--metrics", ",".join(metrics), "--k", options.k, "--format", "json"]
+    command = [options.shortrun, "evaluate", "--real", f"{folder}/real.npy", "--fake", f"{folder}/fake.npy",
+               "--features", "none", "--metrics", ",".join(metrics), "--k", options.k, "--format", "json"]
 
     def measure():
         text, seconds, peak = run(command, dict(os.environ))
@@ -173,6 +174,8 @@ def our_unit(metrics: tuple[str, ...], folder: str, options) -> Unit:
 def compare(options, cases: tuple[Case, ...] = CASES, ours: tuple[tuple[str, ...], ...] = OURS) -> dict:
     if os.getloadavg()[0] > 0.5:
         say(f"the machine is busy (load {os.getloadavg()[0]:.1f}): the ratios mean little")
+    if not os.access(options.python, os.X_OK) and os.sep in options.python:
+        raise Failed(f"no Python {options.python} (scripts/peers/setup makes it)")
     answer, _ = ask_worker(options, "versions")
     missing = {package: f"not installed: {why}" for package, why in answer["missing"].items()}
     report = {"date": time.strftime("%Y-%m-%d %H:%M"), "machine": machine(), "versions": answer["versions"],
@@ -269,7 +272,8 @@ def target_lines(report: dict) -> list[str]:
         lines.append(f"Memory: {peak:.0f} MB for all metrics; target: less than the two arrays and one {rows} x {rows} "
                      f"matrix of doubles, {limit:.0f} MB: {met}.")
     else:
-        lines.append("Memory: target less than the two arrays and one n x n matrix of doubles; not judged at this size.")
+        lines.append("Memory: target less than the two arrays and one n x n matrix of doubles; not judged at this "
+                     "size.")
     return lines
 
 
@@ -297,25 +301,27 @@ def value_rows(report: dict) -> list[list[str]]:
 def markdown(report: dict) -> str:
     settings, host = report["settings"], report["machine"]
     total, peak, names = together(report)
-    ours = find(report, "shortrun", "all")
     rows = time_rows(report)
-    rows.append(["together", " + ".join(names) or "-", number(total), "all", spread(ours), ratio(total, seconds_of(ours)),
-                 number(peak, ".0f"), number(peak_of(ours), ".0f")])
+    for metrics, name in ((SAME, "the same"), (("all",), "all")):
+        ours = find(report, "shortrun", ",".join(metrics))
+        rows.append(["together", " + ".join(names) or "-", number(total), name, spread(ours),
+                     ratio(total, seconds_of(ours)), number(peak, ".0f"), number(peak_of(ours), ".0f")])
+    rounds = f"median (smallest to largest) of {settings['rounds']} rounds" if settings["rounds"] > 1 else "one round"
     parts = ["# shortrun evaluate beside its peers", "",
              ", ".join([host.get("cpu", "unknown CPU"), f"{host.get('cpus')} CPUs", report["date"],
                         f"load {host['load'][0]:.1f} at the start",
                         *(f"{name} {version}" for name, version in report["versions"].items())]) + ".", "",
-             f"Two sets of {settings['rows']} x {settings['dim']} random features in float32, k = {settings['k']}. Seconds: "
-             f"median of {settings['rounds']} rounds{' (smallest to largest)' if settings['rounds'] > 1 else ''}. Of a "
-             "package the call alone is timed, of shortrun the whole command, reading the files included. Ratio: the "
-             "package's time over shortrun's. MB: peak memory of the process, for packages with Python and PyTorch. "
-             "Together: the fastest package of each part, one after the other.", "",
+             f"Two sets of {settings['rows']} x {settings['dim']} random features in float32, k = {settings['k']}. "
+             f"Seconds: {rounds}. Of a package the call alone is timed, of shortrun the whole command, reading the files "
+             "included. Ratio: the package's time over shortrun's. MB: peak memory of the process, for packages with "
+             "Python and PyTorch. Together: the fastest package of each part, one after the other.", "",
              aligned([["package", "function", "s", "shortrun", "s", "ratio", "MB", "shortrun MB"], *rows]), "",
              *target_lines(report)]
     agreement = value_rows(report)
     if agreement:
         parts += ["", "## Agreement", "",
-                  aligned([["metric", "package", "value", "shortrun", "relative difference", "target", "met"], *agreement])]
+                  aligned([["metric", "package", "value", "shortrun", "relative difference", "target", "met"],
+                           *agreement])]
     reasons = [f"- {unit['who']} {unit['name']}: {unit['error']}" for unit in report["units"] if unit.get("error")]
     parts += ["", "Not measured:", "", *reasons] if reasons else []
     return "\n".join(parts) + "\n"
@@ -341,7 +347,8 @@ def arguments() -> argparse.Namespace:
                         help="measure nothing: the table of a JSON that was written before")
     options = parser.parse_args()
     if options.rows < 100 or options.dim < 8 or options.rounds < 1 or not 1 <= options.k < 50 or options.seed < 0:
-        parser.error("--rows is at least 100, --dim at least 8, --rounds at least 1, --k from 1 to 49, --seed at least 0")
+        parser.error("--rows is at least 100, --dim at least 8, --rounds at least 1, --k from 1 to 49, --seed at "
+                     "least 0")
     return options
 
 

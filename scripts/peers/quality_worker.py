@@ -54,8 +54,9 @@ def pytorch_fid():
     package = module_of("pytorch-fid")
 
     def call(real, fake, k):  # as calculate_activation_statistics
-        statistics = [f(x) for x in (real, fake) for f in (lambda x: np.mean(x, axis=0), lambda x: np.cov(x, rowvar=False))]
-        return {"frechet": package.calculate_frechet_distance(*statistics)}
+        (mean, covariance), (mean_fake, covariance_fake) = ((np.mean(x, axis=0), np.cov(x, rowvar=False))
+                                                            for x in (real, fake))
+        return {"frechet": package.calculate_frechet_distance(mean, covariance, mean_fake, covariance_fake)}
 
     return call, np.float64  # its get_activations collects features in an array of doubles
 

@@ -20,7 +20,7 @@ extern "C" {
 typedef int64_t (*sr_assignment_cost)(size_t row, size_t column, const void *user);
 
 // match (m): the column of each row in an assignment of least total cost; each column occurs once.
-// False: out of memory (about 45 bytes for each of the m^2 costs).
+// False: out of memory (about 37 bytes for each of the m^2 costs).
 bool sr_assignment_solve(size_t m, sr_assignment_cost cost, const void *user, uint32_t *match);
 const char *sr_assignment_library(void); // "LEMON 1.3.1"
 

@@ -8,6 +8,8 @@
 // of the mass with them, and both sides stay distributions.
 #include <shortrun/quality.h>
 
+#include "toy_points.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -27,15 +29,14 @@ void sr_toy_grid(sr_toy toy, float *x) {
         }
 }
 
-static sr_status check_points(const char *name, size_t n, const float *x) {
-    if (n < 2)
-        return sr_fail(SR_ERROR_ARGUMENT, "%s: %zu points, expected at least 2", name, n);
+sr_status sr_toy_points_check(const char *name, size_t least, size_t n, const float *x) {
+    if (n < least)
+        return sr_fail(SR_ERROR_ARGUMENT, "%s: %zu points, expected at least %zu", name, n, least);
     for (size_t i = 0; i < 2 * n; i++)
         if (!isfinite(x[i]))
             return sr_fail(SR_ERROR_ARGUMENT,
-                           "%s: point %zu, coordinate %zu is %g, expected a finite "
-                           "number",
-                           name, i / 2, i % 2, (double)x[i]);
+                           "%s: point %zu, coordinate %zu is %g, expected a finite number", name,
+                           i / 2, i % 2, (double)x[i]);
     return SR_OK;
 }
 
@@ -139,7 +140,7 @@ static void masses_of_points(double window, size_t n, const float *x, masses *ou
 }
 
 // The density's integral over each cell by the Gauss rule of 2 x 2 points, whose error is of fourth
-// order in cell / deviation (at most 0.9). A cell of the checkerboard lies within one square.
+// order in cell / deviation (about 1). A cell of the checkerboard lies within one square.
 static void masses_of_density(sr_toy toy, unsigned threads, masses *out) {
     const double window = sr_toy_window(toy), side = 2 * window / GRID;
     const double offset[2] = {0.5 - sqrt(1.0 / 12), 0.5 + sqrt(1.0 / 12)};
@@ -211,9 +212,9 @@ sr_status sr_toy_judge(sr_toy toy, size_t n_data, const float *data, size_t n_sa
                        const float *samples, uint64_t seed, unsigned threads, sr_toy_scores *out) {
     *out = (sr_toy_scores){.n = n_samples};
     threads = sr_threads_resolve(threads);
-    sr_status status = check_points("data", n_data, data);
+    sr_status status = sr_toy_points_check("data", 2, n_data, data);
     if (status == SR_OK)
-        status = check_points("samples", n_samples, samples);
+        status = sr_toy_points_check("samples", 2, n_samples, samples);
     if (status == SR_OK)
         status = judge_divergences(toy, n_data, data, n_samples, samples, threads, out);
     if (status != SR_OK)
@@ -243,7 +244,7 @@ static sr_status density_cells(const double *log_q, double *q) {
 
 sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, const double *log_q,
                          double *kl) {
-    sr_status status = check_points("data", n_data, data);
+    sr_status status = sr_toy_points_check("data", 2, n_data, data);
     if (status != SR_OK)
         return status;
     double *p = sr_alloc(2 * CELLS, sizeof(double));

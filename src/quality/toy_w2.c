@@ -9,6 +9,8 @@
 #include <shortrun/kernels.h>
 #include <shortrun/quality.h>
 
+#include "toy_points.h"
+
 #ifdef SR_LEMON
 #include "assignment.h"
 #endif
@@ -21,17 +23,6 @@ const char *sr_toy_w2_library(void) {
 #else
     return NULL;
 #endif
-}
-
-static sr_status check(const char *name, size_t n, const float *x) {
-    if (n == 0)
-        return sr_fail(SR_ERROR_ARGUMENT, "%s: 0 points, expected at least 1", name);
-    for (size_t i = 0; i < 2 * n; i++)
-        if (!isfinite(x[i]))
-            return sr_fail(SR_ERROR_ARGUMENT,
-                           "%s: point %zu, coordinate %zu is %g, expected a finite number", name,
-                           i / 2, i % 2, (double)x[i]);
-    return SR_OK;
 }
 
 #ifdef SR_LEMON
@@ -111,9 +102,9 @@ sr_status sr_toy_w2(size_t n_a, const float *a, size_t n_b, const float *b, uint
         m = SR_TOY_W2_POINTS;
     *n = m;
     *w2 = NAN;
-    sr_status status = check("first set", n_a, a);
+    sr_status status = sr_toy_points_check("first set", 1, n_a, a);
     if (status == SR_OK)
-        status = check("second set", n_b, b);
+        status = sr_toy_points_check("second set", 1, n_b, b);
 #ifdef SR_LEMON
     if (status == SR_OK)
         status = exact(n_a, a, n_b, b, seed, m, w2);
