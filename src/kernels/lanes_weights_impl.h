@@ -261,15 +261,26 @@ LANES_INLINE void lanes_along_all(bool pairs, const lanes_along *of, size_t coun
         }
 }
 
+LANES_INLINE void lanes_along_either(bool pairs, const lanes_along *of, size_t count, float *sums,
+                                     float *bias) {
+    if (pairs)
+        lanes_along_all(true, of, count, sums, bias);
+    else
+        lanes_along_all(false, of, count, sums, bias);
+}
+
 static void V_NAME(lanes_weights_along)(bool pairs, size_t count, size_t columns, size_t positions,
                                         size_t samples, size_t lanes, const uint32_t *dy,
                                         size_t dy_position, const uint32_t *x, size_t x_position,
                                         float *sums, float *bias) {
-    const lanes_along of = {positions, samples, lanes, dy, x, dy_position, x_position, columns};
-    if (pairs)
-        lanes_along_all(true, &of, count, sums, bias);
-    else
-        lanes_along_all(false, &of, count, sums, bias);
+    if (lanes == SR_LANES && samples == SR_LANES) { // the common case, in constants
+        const lanes_along of = {positions, SR_LANES,    SR_LANES,   dy,
+                                x,         dy_position, x_position, columns};
+        lanes_along_either(pairs, &of, count, sums, bias);
+    } else {
+        const lanes_along of = {positions, samples, lanes, dy, x, dy_position, x_position, columns};
+        lanes_along_either(pairs, &of, count, sums, bias);
+    }
 }
 
 // Sixteen sums as one vector: those V_WIDTH apart are added, the farthest first.

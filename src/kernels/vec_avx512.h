@@ -97,10 +97,8 @@ static inline vw vw_xor(vw a, vw b, uint32_t c) {
 // The instructions take subnormal numbers as 0. Their conversion puts the odd floats behind the even
 // ones; the permutation weaves them together.
 static inline vu vf_to_pair(vf even, vf odd) {
-    const vu behind = (vu)_mm512_cvtne2ps_pbh(odd, even);
-    const vu low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(behind));
-    const vu high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(behind, 1));
-    return vu_or(low, vu_shift_left(high, 16));
+    const vu weave = vu_add(vu_ramp(0x100000), vu_shift_left(vu_ramp(0), 16)); // i, 16 + i
+    return _mm512_permutexvar_epi16(weave, (vu)_mm512_cvtne2ps_pbh(odd, even));
 }
 static inline vf vf_pair_dot(vf a, vf b, vf sum) {
     return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
