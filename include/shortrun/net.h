@@ -96,7 +96,7 @@ SR_API void sr_engines_format(const sr_engine *engines, size_t count, sr_text *t
 SR_API sr_status sr_engines_parse(const char *text, size_t count, sr_engine *engines);
 // A good number of samples at a time: for native, no bit of whose results depends on it, and for
 // auto measured and remembered; else from the network alone. Where auto takes oneDNN for a layer,
-// sums over samples do depend on it: such a run is resumed with the same tile or refused.
+// sums over samples do depend on it: a checkpoint records it, and its run goes on with it.
 SR_API size_t sr_plan_best_tile(const sr_net *net, sr_engine engine, sr_precision precision);
 // Forgets what was measured of engines and tiles on this machine, in memory and in the file
 // $XDG_CACHE_HOME/shortrun/tuning.txt (else ~/.cache/...): it is measured anew when next needed.

@@ -218,8 +218,10 @@ static sr_status subject_make(const sr_net *net, size_t rows, sr_precision preci
     return status;
 }
 
-// Shortest seconds of every layer and direction, (layer_count, SR_DIRECTION_COUNT).
-static void subject_time(const subject *s, const sr_net *net, size_t rows, double *best) {
+// Shortest seconds of every layer and direction, (layer_count, SR_DIRECTION_COUNT); of
+// backward-weights only if `weights`.
+static void subject_time(const subject *s, const sr_net *net, size_t rows, bool weights,
+                         double *best) {
     const size_t slots = net->layer_count * SR_DIRECTION_COUNT;
     double now[SR_MAX_LAYERS * SR_DIRECTION_COUNT];
     for (size_t i = 0; i < slots; i++)
@@ -230,7 +232,8 @@ static void subject_time(const subject *s, const sr_net *net, size_t rows, doubl
         s->ops->time_layers(s->state, now);
         s->ops->forward(s->chain, s->state, rows, s->x, s->out);
         s->ops->backward_data(s->chain, s->state, rows, s->seed, s->dx);
-        s->ops->backward_weights(s->chain, s->state, rows, s->dtheta);
+        if (weights)
+            s->ops->backward_weights(s->chain, s->state, rows, s->dtheta);
         for (size_t i = 0; run > 0 && i < slots; i++) // the first run warms the caches
             best[i] = now[i] < best[i] ? now[i] : best[i];
     }
@@ -252,7 +255,7 @@ static sr_status measure_engine(const sr_net *net, size_t rows, sr_precision pre
     subject s;
     sr_status status = subject_make(net, rows, precision, engine, &s);
     if (!status)
-        subject_time(&s, net, rows, best);
+        subject_time(&s, net, rows, true, best);
     subject_clear(&s);
     for (size_t l = 0; !status && l < net->layer_count; l++) {
         double *value = best + l * SR_DIRECTION_COUNT;
@@ -338,7 +341,7 @@ static sr_status time_tile(const sr_net *net, size_t rows, sr_precision precisio
     subject s;
     sr_status status = subject_make(net, rows, precision, SR_ENGINE_NATIVE, &s);
     if (!status)
-        subject_time(&s, net, rows, best);
+        subject_time(&s, net, rows, false, best);
     subject_clear(&s);
     *out = 0;
     for (size_t l = 0; !status && l < net->layer_count; l++)

@@ -365,6 +365,16 @@ static sr_status take_all(const sr_trainer *t, const char *path, const sr_tensor
     return status;
 }
 
+// The tile that was asked for, or where that is chosen the one on record: a mixed chain's sums
+// depend on it. A record that is no such number is left to check_fields.
+static size_t recorded_tile(const sr_trainer *t, const sr_tensors *tensors) {
+    const char *text = sr_tensors_meta(tensors, "train.tile");
+    if (t->options.tile || !text || strspn(text, "0123456789") != strlen(text) || strlen(text) > 5)
+        return t->options.tile;
+    const size_t tile = strtoul(text, NULL, 10);
+    return tile <= 65536 ? tile : 0;
+}
+
 // Where `auto` chose other engines than when the run began, it goes on with those of the beginning:
 // they are part of what decides its bits.
 static sr_status take_engines(sr_trainer *t, const char *path, const sr_tensors *tensors) {
@@ -378,9 +388,11 @@ static sr_status take_engines(sr_trainer *t, const char *path, const sr_tensors 
     const size_t count = t->net.layer_count;
     if (sr_engines_parse(text, count, engines) != SR_OK)
         return sr_fail_context(SR_ERROR_FORMAT, "%s: metadata %s: ", path, ENGINES_KEY);
-    if (memcmp(engines, sr_plan_engines(sr_energy_plan(t->energy)), count * sizeof *engines) == 0)
+    const size_t tile = recorded_tile(t, tensors);
+    if (memcmp(engines, sr_plan_engines(sr_energy_plan(t->energy)), count * sizeof *engines) == 0 &&
+        (t->options.tile || tile == sr_energy_gradient_tile(t->energy)))
         return SR_OK;
-    const sr_status status = sr_trainer_make_energy(t, engines);
+    const sr_status status = sr_trainer_make_energy(t, engines, tile);
     if (status == SR_OK)
         sr_energy_set_parameters(t->energy, t->now.effective);
     return status;

@@ -70,13 +70,13 @@ static void make_effective(sr_trainer *t, size_t power_iterations, sr_point *poi
         memcpy(point->effective, point->theta, t->net.parameters * sizeof(float));
 }
 
-sr_status sr_trainer_make_energy(sr_trainer *t, const sr_engine *engines) {
+sr_status sr_trainer_make_energy(sr_trainer *t, const sr_engine *engines, size_t tile) {
     const sr_train_options *o = &t->options;
     sr_energy *energy;
     sr_team *team;
-    sr_status status =
-        engines ? sr_energy_network_layers(&t->net, engines, o->precision, o->tile, &energy)
-                : sr_energy_network(&t->net, o->engine, o->precision, o->tile, &energy);
+    sr_status status = engines
+                           ? sr_energy_network_layers(&t->net, engines, o->precision, tile, &energy)
+                           : sr_energy_network(&t->net, o->engine, o->precision, tile, &energy);
     if (status != SR_OK)
         return status;
     if ((status = sr_team_create(energy, o->threads, &team)) != SR_OK) {
@@ -107,7 +107,7 @@ sr_status sr_trainer_create(const sr_net *net, const sr_dataset *data,
     t->kernels = sr_kernels_get();
     if ((status = allocate(t)) != SR_OK)
         goto fail;
-    if ((status = sr_trainer_make_energy(t, NULL)) != SR_OK)
+    if ((status = sr_trainer_make_energy(t, NULL, t->options.tile)) != SR_OK)
         goto fail;
     if (options->spectral_iterations > 0) {
         status = sr_spectral_create(&t->net, t->options.engine, options->seed, &t->spectral);

@@ -56,8 +56,9 @@ struct sr_trainer {
                           // ""
 };
 
-// The energy and its team anew, with these engines for the layers; NULL: those of the options.
-sr_status sr_trainer_make_energy(sr_trainer *trainer, const sr_engine *engines);
+// The energy and its team anew, with these engines for the layers (NULL: those of the options) and
+// this tile (0: chosen).
+sr_status sr_trainer_make_energy(sr_trainer *trainer, const sr_engine *engines, size_t tile);
 // Data rows and start states of iteration `trainer->iteration` into trainer->x.
 void sr_trainer_fill(sr_trainer *trainer);
 

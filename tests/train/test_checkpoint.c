@@ -231,11 +231,12 @@ static void write_damaged(const sr_net *net, const sr_tensors *good, const damag
     sr_tensors_destroy(bad);
 }
 
-// Whatever auto would choose now: a run goes on with the engines with which it began.
+// Whatever auto would choose now: a run goes on with the engines and the tile with which it began.
 static void auto_goes_on_with_the_engines_of_the_file(void **state) {
     sr_dataset data = toy_data();
     const sr_net net = small_mlp(16);
-    const sr_train_options o = small_options(false);
+    sr_train_options o = small_options(false);
+    o.tile = 0; // chosen
     char path[320], changed[320];
     sr_tensors *good;
     sr_trainer *t;
@@ -244,7 +245,7 @@ static void auto_goes_on_with_the_engines_of_the_file(void **state) {
     sr_trainer_destroy(t);
     must(sr_tensors_load(path, &good));
     const damage other = {NULL, 0, 0, "train.engines", "scalar,native,native", NULL};
-    const damage tile = {NULL, 0, 0, "train.tile", "16", NULL};
+    const damage tile = {NULL, 0, 0, "train.tile", "48", NULL};
     write_damaged(&net, good, &other, scratch_path(changed, "changed.safetensors"));
     sr_tensors_destroy(good);
     must(sr_tensors_load(changed, &good));
@@ -256,6 +257,7 @@ static void auto_goes_on_with_the_engines_of_the_file(void **state) {
     const sr_engine *engines = sr_plan_engines(sr_energy_plan(energy));
     assert_int_equal(engines[0], SR_ENGINE_SCALAR);
     assert_int_equal(engines[1], SR_ENGINE_NATIVE);
+    assert_int_equal(sr_energy_gradient_tile(energy), 48);
     steps(t, 2);
     sr_trainer_destroy(t);
     sr_dataset_clear(&data);
