@@ -43,29 +43,28 @@ static void state_load(const native_chain *chain, native_state *state, size_t n,
 
 // ---- forward ------------------------------------------------------------------------------------
 
-// y = act(z), d = act'(z) of one row and block; z in state->sums, (width, count, lanes).
+// y = act(z), d = act'(z) of one row and block, but the last layer's; z in state->sums, (width,
+// count, lanes).
 static void finish_forward(const native_chain *chain, native_state *state, size_t l, size_t row,
                            size_t first, size_t count) {
     const native_layer *layer = &chain->layers[l];
     const sr_conv_shape *s = &layer->shape;
     const sr_lanes_format *format = chain->format, *floats = &chain->lanes->formats[SR_FP32];
-    const bool last = l + 1 == chain->count;
-    const sr_lanes_format *of_y = last ? floats : format;
-    const sr_lanes_format *of_d = last || format->derivative_floats ? floats : format;
+    const sr_lanes_format *of_d = format->derivative_floats ? floats : format;
     const size_t lanes = state->width, step = count * lanes, channels = s->out_channels;
-    const size_t y_pixel = sr_lanes_words(of_y, channels) * lanes;
+    const size_t y_pixel = sr_lanes_words(format, channels) * lanes;
     const size_t d_pixel = sr_lanes_words(of_d, channels) * lanes;
     float *z = state->sums, *slopes = state->slopes;
     chain->kernels->activation(layer->layer.activation, s->out_width * step, z, z, slopes);
     uint32_t *y = state->layers[l].y + row * s->out_width * y_pixel;
     uint32_t *d = state->layers[l].d + row * s->out_width * d_pixel;
     for (size_t j = 0; j < s->out_width; j++) {
-        of_y->write(channels, first, count, lanes, z + j * step, y + j * y_pixel);
+        format->write(channels, first, count, lanes, z + j * step, y + j * y_pixel);
         of_d->write(channels, first, count, lanes, slopes + j * step, d + j * d_pixel);
     }
 }
 
-// In fp32 the sums go where the outputs belong, and the activation works on them there.
+// Where outputs are fp32 the sums go where they belong, and the activation works on them there.
 static void forward_in_place(const native_chain *chain, native_state *state, size_t l, size_t row,
                              size_t first, size_t count, const uint32_t *x) {
     const native_layer *layer = &chain->layers[l];
@@ -90,7 +89,7 @@ static void layer_forward(const native_chain *chain, native_state *state, size_t
     for (size_t row = 0; row < s->out_height; row++) {
         for (size_t first = 0, count; first < s->out_channels; first += count) {
             count = sr_lanes_block(&layer->forward, first);
-            if (chain->format->floats) {
+            if (chain->format->floats || l + 1 == chain->count) {
                 forward_in_place(chain, state, l, row, first, count, x);
                 continue;
             }
