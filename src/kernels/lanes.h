@@ -120,12 +120,12 @@ typedef struct sr_lanes_kernels {
     // Pairs of channels (units, lanes) to pairs of samples: out (2 units, samples / 2).
     void (*pair_samples)(size_t units, size_t samples, size_t lanes, const uint32_t *in,
                          uint32_t *out);
-    // A block of out channels: dw (count, 16 vectors) += (begin: =) the sum over positions and `rows` (those
-    // of transpose), summed up from zero in this order, of dy[position dy_position + i dy_channel +
-    // row] x[position x_position + row 16 vectors + j].
-    void (*weights)(bool pairs, bool begin, size_t count, size_t vectors, size_t positions, size_t rows,
-                    const uint32_t *dy, size_t dy_position, size_t dy_channel, const uint32_t *x,
-                    size_t x_position, float *dw);
+    // A block of out channels: dw (count, 16 vectors) += (begin: =) the sum over positions and
+    // `rows` (those of transpose), summed up from zero in this order, of dy[position dy_position +
+    // i dy_channel + row] x[position x_position + row 16 vectors + j].
+    void (*weights)(bool pairs, bool begin, size_t count, size_t vectors, size_t positions,
+                    size_t rows, const uint32_t *dy, size_t dy_position, size_t dy_channel,
+                    const uint32_t *x, size_t x_position, float *dw);
     // The same without a transposition, for few columns: sums (count, columns, 16) += dy[position,
     // channel i, sample] x[position, column j, sample] with one sum for each of 16 samples; bias
     // (count, 16) += dy. x are floats; of pairs, channel m is a half of word m / 2 of its position.
