@@ -16,6 +16,8 @@ static void print_choices(const cli_option *option) {
         printf("COMPREPLY=($(compgen -d -- \"$word\"))");
     } else if (option->words == CLI_WORDS_DATASET) {
         printf("COMPREPLY=($(compgen -f -W \"$datasets\" -- \"$word\"))");
+    } else if (option->words == CLI_WORDS_FEATURES) {
+        printf("COMPREPLY=($(compgen -f -W \"$datasets inception none\" -- \"$word\"))");
     } else if (option->words == CLI_WORDS_FILE) {
         printf("COMPREPLY=($(compgen -f -- \"$word\"))");
     } else {

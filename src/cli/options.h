@@ -19,7 +19,8 @@ typedef enum cli_words {
     CLI_WORDS_NONE,
     CLI_WORDS_FILE,
     CLI_WORDS_FOLDER,
-    CLI_WORDS_DATASET
+    CLI_WORDS_DATASET,
+    CLI_WORDS_FEATURES
 } cli_words;
 
 typedef struct cli_option {

@@ -1,10 +1,14 @@
 // Files for the tests of the program, and what came out of it.
-//   cli_files arrays METRICS.safetensors FOLDER   real.npy, fake.npy, projections.npy of an oracle
-//   file cli_files meta FILE.safetensors KEY           prints a metadata value cli_files compare
-//   METRICS.safetensors OUT     OUT is what `shortrun evaluate --format json` printed cli_files
-//   broken FOLDER                       one file of each kind of damage, and some good ones
+//   arrays METRICS.safetensors FOLDER  real.npy, fake.npy, projections.npy of an oracle file
+//   meta FILE.safetensors KEY          prints a metadata value
+//   compare METRICS.safetensors OUT    OUT is what `shortrun evaluate --format json` printed
+//   broken FOLDER                      one file of each kind of damage, and some good ones
+//   pictures FOLDER                    images as .npy, PNG and CIFAR-10's files
+//   inception FILE.safetensors         random weights of Inception-v3; status 77 without oneDNN
 // Not a test itself: exit status 0 or 1, with a line on stderr.
 #include <shortrun/shortrun.h>
+
+#include "quality/inception.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -46,14 +50,51 @@ static int print_meta(const char *path, const char *key) {
 // ---- comparing
 // -------------------------------------------------------------------------------------
 
-// The document is {"n_real", "n_fake", "metrics"}, nothing else.
+// Beside the library's metrics: memorisation_ratio, _closer and _copies.
+#define MEMORISATION_SCORES 3
+
+#define ROUNDING 1e-12 // of the bounds
+
+// A score is a value within its interval, or has none.
+static int check_score(const char *name, json_t *score) {
+    static const char *const keys[] = {"value", "error", "low", "high"};
+    for (size_t i = 0; i < 4; i++) {
+        if (!json_object_get(score, keys[i])) {
+            fprintf(stderr, "cli_files: %s has no %s\n", name, keys[i]);
+            return 1;
+        }
+    }
+    const json_t *low = json_object_get(score, "low"), *high = json_object_get(score, "high");
+    const double value = json_number_value(json_object_get(score, "value"));
+    if (!json_is_null(low) && !json_is_null(high) &&
+        !(json_number_value(low) <= value + ROUNDING &&
+          value <= json_number_value(high) + ROUNDING)) {
+        fprintf(stderr, "cli_files: %s is outside of its interval\n", name);
+        return 1;
+    }
+    return 0;
+}
+
+// The document has these keys and no others.
 static int check_shape(json_t *root, const sr_tensors *tensors) {
+    static const char *const keys[] = {"n_real", "n_fake",   "metrics",    "real",
+                                       "fake",   "features", "convention", "settings"};
     const sr_array *real = sr_tensors_find(tensors, "real"),
                    *fake = sr_tensors_find(tensors, "fake");
-    if (json_object_size(root) != 3 || !real || !fake ||
+    bool all = json_object_size(root) == sizeof keys / sizeof *keys;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        all = all && json_object_get(root, keys[i]);
+    const char *name;
+    json_t *score;
+    json_object_foreach(json_object_get(root, "metrics"), name, score) {
+        if (check_score(name, score))
+            return 1;
+    }
+    if (!all || !real || !fake ||
         json_integer_value(json_object_get(root, "n_real")) != (json_int_t)real->shape[0] ||
         json_integer_value(json_object_get(root, "n_fake")) != (json_int_t)fake->shape[0] ||
-        json_object_size(json_object_get(root, "metrics")) != SR_METRIC_COUNT) {
+        json_object_size(json_object_get(root, "metrics")) !=
+            SR_METRIC_COUNT + MEMORISATION_SCORES) {
         fprintf(stderr, "cli_files: wrong keys or numbers of rows\n");
         return 1;
     }
@@ -212,6 +253,115 @@ static void broken_experiments(void) {
     put_text("results.db", "this is no database, but long enough that SQLite looks at its header");
 }
 
+// ---- images -------------------------------------------------------------------------------------
+
+#define PICTURES 40
+#define SIDE 28
+
+// Blobs: brighter towards a centre that moves from image to image.
+static uint8_t pixel(size_t image, size_t y, size_t x) {
+    const double v = (double)y - 4.0 - (double)(image % 20), u = (double)x - 14.0;
+    return (uint8_t)(255.0 * exp(-(u * u + v * v) / (20.0 + (double)image)));
+}
+
+static void put_pictures(const char *name, size_t first) {
+    static float x[PICTURES * SIDE * SIDE];
+    const size_t shape[4] = {PICTURES, 1, SIDE, SIDE};
+    char path[1024];
+    for (size_t i = 0; i < PICTURES * SIDE * SIDE; i++)
+        x[i] = (float)pixel(first + i / (SIDE * SIDE), i / SIDE % SIDE, i % SIDE) / 127.5f - 1.0f;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    failures += sr_npy_save_f32(path, 4, shape, x) != SR_OK;
+}
+
+static void put_png_folder(void) {
+    uint8_t bytes[SIDE * SIDE];
+    const sr_image image = {SIDE, SIDE, 1, bytes};
+    char path[1024];
+    snprintf(path, sizeof path, "%s/png", folder);
+    failures += sr_folder_make(path) != SR_OK;
+    for (size_t n = 0; n < PICTURES; n++) {
+        for (size_t i = 0; i < SIDE * SIDE; i++)
+            bytes[i] = pixel(n, i / SIDE, i % SIDE);
+        snprintf(path, sizeof path, "%s/png/%02zu.png", folder, n);
+        failures += sr_png_save(path, &image) != SR_OK;
+    }
+}
+
+static void put_cifar(void) {
+    enum { RECORD = 3073, RECORDS = 12 };
+    static uint8_t bytes[RECORD * RECORDS];
+    char path[1024];
+    snprintf(path, sizeof path, "%s/batches", folder);
+    failures += sr_folder_make(path) != SR_OK;
+    for (size_t f = 0; f < 6; f++) {
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = i % RECORD == 0 ? (uint8_t)(i / RECORD % 10)
+                                       : (uint8_t)(i * (37 + f) ^ (i >> (3 + f % 4)));
+        snprintf(path, sizeof path, "batches/data_batch_%zu.bin", f + 1);
+        put(f < 5 ? path : "batches/test_batch.bin", bytes, sizeof bytes);
+    }
+}
+
+static uint32_t drawn; // of the weights so far
+
+static sr_status add_random(sr_tensors *tensors, const char *layer, const char *part, size_t rank,
+                            const size_t *shape, double low, double high) {
+    char name[64];
+    size_t count = 1;
+    for (size_t i = 0; i < rank; i++)
+        count *= shape[i];
+    float *values = sr_alloc(count, sizeof *values);
+    if (!values)
+        return SR_ERROR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        drawn = drawn * 1664525u + 1013904223u; // Numerical Recipes' generator
+        values[i] = (float)(low + (high - low) * drawn / 4294967296.0);
+    }
+    snprintf(name, sizeof name, "%s.%s", layer, part);
+    const sr_status status = sr_tensors_add(tensors, name, SR_F32, rank, shape, values);
+    sr_free(values);
+    return status;
+}
+
+static sr_status add_layers(sr_tensors *tensors) {
+    static sr_inception_net net;
+    sr_status status = SR_OK;
+    sr_inception_describe(&net);
+    for (size_t i = 0; i < net.node_count && status == SR_OK; i++) {
+        const sr_graph_node *n = &net.nodes[i];
+        if (n->kind != SR_GRAPH_CONVOLUTION)
+            continue;
+        const size_t shape[] = {n->channels, net.tensors[n->from].channels, n->kernel_height,
+                                n->kernel_width};
+        const double high = sqrt(6.0 / (double)(shape[1] * shape[2] * shape[3]));
+        status = add_random(tensors, net.names[i], "conv.weight", 4, shape, -high, high);
+        const char *const parts[] = {"bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"};
+        for (size_t p = 0; p < 4 && status == SR_OK; p++) {
+            const bool scale = p == 0 || p == 3;
+            status = add_random(tensors, net.names[i], parts[p], 1, shape, scale ? 0.5 : -0.2,
+                                scale ? 1.5 : 0.2);
+        }
+    }
+    const size_t shape[] = {SR_INCEPTION_LOGITS, SR_INCEPTION_FEATURES};
+    if (status == SR_OK)
+        status = add_random(tensors, "fc", "weight", 2, shape, -0.05, 0.05);
+    return status == SR_OK ? add_random(tensors, "fc", "bias", 1, shape, -1, 1) : status;
+}
+
+static int write_inception(const char *path) {
+    sr_tensors *tensors = NULL;
+    if (!*sr_engine_version(SR_ENGINE_ONEDNN))
+        return 77;
+    sr_status status = sr_tensors_create(&tensors);
+    if (status == SR_OK)
+        status = add_layers(tensors);
+    if (status == SR_OK)
+        status = sr_tensors_save(tensors, path);
+    sr_tensors_destroy(tensors);
+    return status == SR_OK ? 0 : complain(path);
+}
+
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "arrays") == 0)
         return write_arrays(argv[2], argv[3]);
@@ -227,6 +377,16 @@ int main(int argc, char **argv) {
         broken_experiments();
         return failures ? 1 : 0;
     }
+    if (argc == 3 && strcmp(argv[1], "pictures") == 0) {
+        folder = argv[2];
+        put_pictures("images.npy", 0);
+        put_pictures("others.npy", 3);
+        put_png_folder();
+        put_cifar();
+        return failures ? 1 : 0;
+    }
+    if (argc == 3 && strcmp(argv[1], "inception") == 0)
+        return write_inception(argv[2]);
     fprintf(stderr, "cli_files: wrong arguments\n");
     return 1;
 }
