@@ -80,6 +80,12 @@ typedef struct evaluate_scores {
 sr_status evaluate_compute(const evaluate_values *v, const evaluate_side *real,
                            const evaluate_side *fake, const evaluate_features *features,
                            evaluate_scores *out);
+// Appends a score; the caller may add a note and more numbers.
+evaluate_score *evaluate_add(evaluate_scores *scores, const char *name, sr_estimate estimate);
+// Memorisation from nearest distances; the file of --nearest.
+sr_status evaluate_memorisation(size_t n_real, size_t n_fake, const sr_metric_rows *rows,
+                                bool no_errors, evaluate_scores *out);
+sr_status evaluate_save_nearest(const char *path, size_t n_fake, const sr_metric_rows *rows);
 void evaluate_scores_clear(evaluate_scores *scores);
 // The names that --metrics takes besides those of sr_metric_parse.
 #define EVALUATE_MORE_METRICS "inception_score, class_entropy, memorisation"

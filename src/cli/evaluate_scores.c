@@ -169,17 +169,19 @@ static const struct stage {
 };
 enum { STAGES = sizeof stages / sizeof *stages };
 
-// Multiply-adds, roughly: for the bar alone.
+// Multiply-adds, roughly, in a time like that of a product's: for the bar alone.
 static double cost(size_t stage, const request *q, double n, double m, double d) {
+    const bool infinity = q->which & BIT(SR_FRECHET_INFINITY);
+    const bool subsets = q->which & BIT(SR_KID_SUBSETS);
     switch (stage) {
     case 0:
-        return (n * n / 2.0 + m * m / 2.0 + n * m) * (d + 50.0);
+        return (n * n / 2.0 + m * m / 2.0 + n * m) *
+               (d + 200.0 + (subsets ? 2.0 * (double)q->o.kid_subsets : 0.0));
     case 1:
         return (n + m) * d * d +
-               (q->which & BIT(SR_FRECHET_INFINITY) ? (double)q->o.frechet_sizes + 2.0 : 2.0) *
-                   10.0 * d * d * d;
+               (20.0 + (infinity ? 3.0 * (double)q->o.frechet_sizes : 0.0)) * d * d * d;
     case 2:
-        return (double)q->o.projection_count * (n + m) * (d + 60.0);
+        return 5.0 * (double)q->o.projection_count * (n + m) * (d + 60.0);
     case 3:
         return m * fmin(m, d) * d + 10.0 * pow(fmin(m, d), 3.0);
     default:
@@ -250,7 +252,7 @@ static sr_status compute_metrics(const evaluate_side *real, const evaluate_side 
 
 // ---- the list -----------------------------------------------------------------------------------
 
-static evaluate_score *add(evaluate_scores *r, const char *name, sr_estimate estimate) {
+evaluate_score *evaluate_add(evaluate_scores *r, const char *name, sr_estimate estimate) {
     evaluate_score *s = &r->list[r->count++];
     snprintf(s->name, sizeof s->name, "%s", name);
     s->estimate = estimate;
@@ -259,7 +261,7 @@ static evaluate_score *add(evaluate_scores *r, const char *name, sr_estimate est
 
 // A value without an interval.
 static evaluate_score *add_value(evaluate_scores *r, const char *name, double value) {
-    return add(r, name, (sr_estimate){value, NAN, NAN, NAN});
+    return evaluate_add(r, name, (sr_estimate){value, NAN, NAN, NAN});
 }
 
 static void note_metric(sr_metric metric, const request *q, const sr_metric_values *values,
@@ -299,7 +301,8 @@ static void list_metrics(const request *q, const sr_metric_values *values, evalu
             continue;
         const sr_estimate estimate = {values->value[m], values->error[m], values->low[m],
                                       values->high[m]};
-        note_metric((sr_metric)m, q, values, add(r, sr_metric_name((sr_metric)m), estimate));
+        note_metric((sr_metric)m, q, values,
+                    evaluate_add(r, sr_metric_name((sr_metric)m), estimate));
     }
     for (size_t b = 0; b < q->o.bandwidth_count && q->which & BIT(SR_MMD2_RBF); b++) {
         char name[48];
@@ -308,7 +311,7 @@ static void list_metrics(const request *q, const sr_metric_values *values, evalu
         const sr_estimate estimate = {value, error, value - 1.959964 * error,
                                       value + 1.959964 * error};
         snprintf(name, sizeof name, "mmd2_rbf_%g", q->bandwidths[b]);
-        evaluate_score *s = add(r, name, estimate);
+        evaluate_score *s = evaluate_add(r, name, estimate);
         s->more[0].name = "bandwidth";
         s->more[0].value = q->bandwidths[b];
     }
@@ -339,7 +342,7 @@ static sr_status score_logits(const evaluate_features *features, const evaluate_
     sr_free(without);
     if (status != SR_OK)
         return status;
-    evaluate_score *s = add(r, "inception_score", without_error(estimate, q->o.no_errors));
+    evaluate_score *s = evaluate_add(r, "inception_score", without_error(estimate, q->o.no_errors));
     snprintf(s->note, sizeof s->note, "%zu splits, deviation %.3g", q->o.inception_splits,
              deviation);
     s->more[0].name = "deviation";
@@ -358,10 +361,10 @@ static sr_status count_classes(const evaluate_side *fake, const request *q, eval
     if (status != SR_OK)
         return status;
     r->classes = fake->classes;
-    evaluate_score *s = add(r, "class_entropy", without_error(soft, q->o.no_errors));
+    evaluate_score *s = evaluate_add(r, "class_entropy", without_error(soft, q->o.no_errors));
     snprintf(s->note, sizeof s->note, "of mean probabilities, nats; at most %.4g",
              log((double)fake->classes));
-    s = add(r, "class_entropy_hard", without_error(hard, q->o.no_errors));
+    s = evaluate_add(r, "class_entropy_hard", without_error(hard, q->o.no_errors));
     snprintf(s->note, sizeof s->note, "of the counts");
     return SR_OK;
 }
@@ -377,42 +380,19 @@ static sr_status compute_logits(const evaluate_features *features, const evaluat
     return status;
 }
 
-// ---- memorisation -------------------------------------------------------------------------------
-
-static sr_status memorise(const evaluate_side *real, const evaluate_side *fake, const request *q,
-                          evaluate_scores *r) {
-    sr_memorisation m;
-    const sr_status status =
-        sr_memorisation_of(real->n, q->rows.real_distance, fake->n, q->rows.nearest_distance, &m);
-    if (status != SR_OK)
-        return status;
-    evaluate_score *s = add_value(r, "memorisation_ratio", m.median_fake / m.median_real);
-    snprintf(s->note, sizeof s->note, "median nearest distance, fake / real: %.4g / %.4g",
-             m.median_fake, m.median_real);
-    s->more[0].name = "median_fake";
-    s->more[0].value = m.median_fake;
-    s->more[1].name = "median_real";
-    s->more[1].value = m.median_real;
-    s = add_value(r, "memorisation_closer", m.closer);
-    snprintf(s->note, sizeof s->note, "0.5 for new data, near 1 for copies");
-    s = add_value(r, "memorisation_copies", m.copies);
-    snprintf(s->note, sizeof s->note, "0.01 for new data");
-    return SR_OK;
-}
-
-static sr_status save_nearest(const char *path, size_t n, const sr_metric_rows *rows) {
-    sr_text text = {0};
-    sr_text_append(&text, "fake,nearest_real,distance\n");
-    for (size_t i = 0; i < n; i++)
-        sr_text_append(&text, "%zu,%zu,%.17g\n", i, rows->nearest[i], rows->nearest_distance[i]);
-    sr_status status = sr_text_status(&text);
-    if (status == SR_OK)
-        status = sr_file_write(path, sr_text_string(&text), text.length);
-    sr_text_clear(&text);
-    return status;
-}
-
 // ---- points of the plane ------------------------------------------------------------------------
+
+// A share of n points, with Wilson's interval.
+static sr_estimate share(double p, size_t n, bool no_errors) {
+    if (isnan(p)) // the density has no modes
+        return (sr_estimate){NAN, NAN, NAN, NAN};
+    const double z = 1.959964, N = (double)n, scale = 1.0 / (1.0 + z * z / N);
+    const double centre = (p + z * z / (2.0 * N)) * scale;
+    const double half = z * scale * sqrt(p * (1.0 - p) / N + z * z / (4.0 * N * N));
+    const sr_estimate out = {p, sqrt(p * (1.0 - p) / N), fmin(fmax(centre - half, 0.0), p),
+                             fmax(fmin(centre + half, 1.0), p)};
+    return without_error(out, no_errors);
+}
 
 static sr_status judge_points(const evaluate_side *real, const evaluate_side *fake,
                               const request *q, evaluate_scores *r) {
@@ -426,7 +406,7 @@ static sr_status judge_points(const evaluate_side *real, const evaluate_side *fa
     add_value(r, "kl_true", scores.kl_true);
     add_value(r, "kl_true_reverse", scores.kl_true_reverse);
     add_value(r, "modes_covered", scores.modes_covered);
-    add_value(r, "high_quality", scores.high_quality);
+    evaluate_add(r, "high_quality", share(scores.high_quality, scores.n, q->o.no_errors));
     snprintf(add_value(r, "w2", scores.w2)->note, sizeof r->list->note, "exact, %zu points",
              scores.w2_n);
     return SR_OK;
@@ -456,9 +436,9 @@ sr_status evaluate_compute(const evaluate_values *v, const evaluate_side *real,
         status = compute_logits(features, fake, &q, out);
     }
     if (status == SR_OK && q.more & MEMORISATION)
-        status = memorise(real, fake, &q, out);
+        status = evaluate_memorisation(real->n, fake->n, &q.rows, q.o.no_errors, out);
     if (status == SR_OK && v->nearest)
-        status = save_nearest(v->nearest, fake->n, &q.rows);
+        status = evaluate_save_nearest(v->nearest, fake->n, &q.rows);
     if (status == SR_OK && real->toy && q.all && v->convention == SR_CONVENTION_SHORTRUN)
         status = judge_points(real, fake, &q, out);
     if (status == SR_OK) {

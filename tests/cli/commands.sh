@@ -24,6 +24,12 @@ if command -v bash >/dev/null; then
                    [ "${COMPREPLY[*]}" = scalar ]'
     works bash -c '. ./completion.bash; COMP_WORDS=(shortrun profile --precision bf16x); COMP_CWORD=3; _shortrun
                    [ "${COMPREPLY[*]}" = bf16x3 ]'
+    works bash -c '. ./completion.bash; COMP_WORDS=(shortrun evaluate --convention clean); COMP_CWORD=3; _shortrun
+                   [ "${COMPREPLY[*]}" = clean-fid ]'
+    works bash -c '. ./completion.bash; COMP_WORDS=(shortrun evaluate --features incep); COMP_CWORD=3; _shortrun
+                   [ "${COMPREPLY[*]}" = inception ]'
+    works bash -c '. ./completion.bash; COMP_WORDS=(shortrun evaluate --metrics memo); COMP_CWORD=3; _shortrun
+                   [ "${COMPREPLY[*]}" = memorisation ]'
 fi
 
 works "$program" train --dataset rings --iterations 30 --batch 32 --curve curve.csv --output m.safetensors

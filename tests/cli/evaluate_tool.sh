@@ -35,9 +35,13 @@ same with.values without.values "values with and without intervals"
 works_on_rings
 has '95% interval'
 has '^real  *rings, 200 rows of 2$'
-has '^memorisation_closer '
+has '^memorisation_closer .* \.\. '
 works_on_rings --no-errors
 lacks '95% interval'
+works "$program" evaluate --real eight_gaussians --fake eight_gaussians:test --limit 200 --format csv
+has '^high_quality,[0-9.]*,[0-9.e-]*,[0-9.]*,[0-9.]*,200,200$'
+has '^memorisation_copies,[0-9.]*,[0-9.e-]*,[0-9.e-]*,[0-9.e-]*,200,200$'
+works_on_rings --format csv
 # a score asked for alone is the one of the whole list
 works_on_rings --format csv --metrics kid_subsets,c2st_accuracy,vendi
 for name in kid_subsets c2st_accuracy vendi; do
