@@ -33,20 +33,24 @@ double sr_product_exact(size_t dim, const float *a, const float *b);
 // ---- all pairs, tile by tile --------------------------------------------------------------------
 
 // One set as a sweep wants it. Exact: rows in double, row by row and in panels of 8 rows. Fast:
-// rows centred in float, with what turns products of centred rows into distances and products.
+// rows centred in float, in panels of 16, with what turns products of centred rows into distances
+// and products.
 typedef struct sr_side {
     const sr_rows *rows;
     bool exact;
     size_t padded;  // n rounded up to a whole panel; the rows beyond n are zero
     double *row;    // (padded, dim)
     double *panel;  // (padded / 8, dim, 8)
-    float *centred; // (n, dim): x - centre
+    float *centred; // (padded / 16, dim, 16): x - centre
     double *norm;   // (n): |x - centre|^2
     double *shift;  // (n): x.centre - |centre|^2 / 2, so that x.y = (x-c).(y-c) + shift + shift
     double *slack;  // (n): bounds the error of a squared distance, together with the other row's
 } sr_side;
 
 #define SR_PANEL 8
+#define SR_CENTRED_PANEL 16
+#define SR_CENTRED_GROUP 48  // rows in the panels that a kernel takes at once; padded is a multiple
+#define SR_CENTRED_DEPTH 256 // features whose products are one sum in float
 #define SR_TILE 256 // the most rows and columns of a tile, and the pitch of its rows
 
 // Whether these sizes are worth the fast path: see pairs.c.
@@ -77,6 +81,10 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned t
                         sr_tile_visit visit, void *user);
 size_t sr_pair_edge(const sr_side *p, const sr_side *q);  // rows and columns of a tile
 size_t sr_pair_tiles(const sr_side *p, const sr_side *q); // numbers of tiles of a sweep
+// out (SR_TILE, SR_TILE; 64-byte aligned): products of centred rows, a and b at the panel of the
+// first row. As many columns as fill groups of SR_CENTRED_GROUP are written.
+void sr_centred_products(size_t dim, size_t rows, const float *a, size_t columns, const float *b,
+                         float *out);
 // A tile's squared distance, exactly.
 double sr_tile_exact(const sr_side *p, const sr_side *q, const sr_tile *tile, size_t i, size_t j);
 

@@ -6,15 +6,15 @@
 // so that each sum runs over the features in order and has the same bits on every instruction set.
 //
 // Fast: |x - y|^2 = |a|^2 + |b|^2 - 2 a.b with a = x - c, b = y - c, c the centre (a mean of the
-// data, so that the norms are no larger than the spread of the rows). a.b comes from sgemm over at
-// most DEPTH features at a time; these partial products are added in double, as are the norms. With
-// u = 2^-24 the rounding of a product of DEPTH terms is at most DEPTH u |a| |b| (Higham 2002, eq.
-// 3.5; in practice near sqrt(DEPTH) u), that of the centred rows moves |x - y|^2 by at most
-// 4 u (|a|^2 + |b|^2); so the squared distance is within (DEPTH + 64) u (|a|^2 + |b|^2), which each
-// tile carries as its slack. What is compared with another distance (neighbours, balls) is computed
-// again in double when the slack leaves it open, so that these decisions are those of the exact
-// path; sums over pairs take the tile's values, whose errors, about 1e-7 of |a|^2 + |b|^2 and of
-// random sign, average out over millions of pairs.
+// data, so that the norms are no larger than the spread of the rows). a.b comes in float from
+// panels.c, as sums over DEPTH features that are added up; the norms in double. With u = 2^-24 the
+// rounding of a product is at most (DEPTH + dim / DEPTH) u |a| |b| (Higham 2002, eq. 3.5; in
+// practice near sqrt(DEPTH) u), that of the centred rows moves |x - y|^2 by at most
+// 4 u (|a|^2 + |b|^2); so the squared distance is within (DEPTH + dim / DEPTH + 64) u
+// (|a|^2 + |b|^2), which each tile carries as its slack. What is compared with another distance
+// (neighbours, balls) is computed again in double when the slack leaves it open, so that these
+// decisions are those of the exact path; sums over pairs take the tile's values, whose errors,
+// about 1e-7 of |a|^2 + |b|^2 and of random sign, average out over millions of pairs.
 #include "metrics.h"
 
 #include <cblas.h>
@@ -22,12 +22,15 @@
 #include <omp.h>
 #include <string.h>
 
-#define DEPTH 1024     // features per sgemm: 95% of its speed at 2048, half the rounding error
+#define DEPTH SR_CENTRED_DEPTH
+#define FAST_EDGE 240  // rows of a fast tile: five groups of panels, within the cache (panels.c)
 #define EXACT_EDGE 128 // rows of an exact tile: 128 KB of squares, and enough tiles for threads
 #define ROW_GROUP 4    // rows the exact kernel takes at once, one accumulator each
 // Pairs times features up to which the exact path is taken: about a second on one core.
 #define EXACT_WORK 4e9
-#define FAST_DIM 32 // below, sgemm has nothing to gain on
+#define FAST_DIM 32 // below, products have nothing to gain on
+
+#define INLINE static inline __attribute__((always_inline))
 
 typedef double vec8 __attribute__((vector_size(64), aligned(64), may_alias));
 
@@ -60,31 +63,36 @@ static sr_status exact_side(const sr_rows *rows, sr_side *s) {
     return SR_OK;
 }
 
-static sr_status fast_side(const sr_rows *rows, const double *centre, unsigned threads,
+static sr_status fast_side(const sr_rows *rows_of, const double *centre, unsigned threads,
                            sr_side *s) {
-    size_t n = rows->n, dim = rows->dim;
-    s->padded = n;
-    s->centred = sr_alloc(n * dim, sizeof(float)); // no larger than rows->x, so no overflow
+    size_t n = rows_of->n, dim = rows_of->dim, count;
+    s->padded = (n + SR_CENTRED_GROUP - 1) / SR_CENTRED_GROUP * SR_CENTRED_GROUP;
+    if (!sr_size_mul(s->padded, dim, &count))
+        return sr_fail(SR_ERROR_MEMORY, "%zu rows of %zu values do not fit in memory", n, dim);
+    s->centred = sr_alloc(count, sizeof(float));
     s->norm = sr_alloc(n, sizeof(double));
     s->shift = sr_alloc(n, sizeof(double));
     if (!s->centred || !s->norm || !s->shift)
         return SR_ERROR_MEMORY;
-    double square = 0, depth = (double)smaller(dim, DEPTH);
+    double square = 0, depth = (double)(smaller(dim, DEPTH) + dim / DEPTH);
     for (size_t d = 0; d < dim; d++)
         square += centre[d] * centre[d];
 #pragma omp parallel for num_threads(threads)
-    for (size_t i = 0; i < n; i++) {
-        const float *x = rows->x + i * dim;
-        float *to = s->centred + i * dim;
-        double norm = 0, product = 0;
-        for (size_t d = 0; d < dim; d++) {
-            to[d] = (float)(x[d] - centre[d]);
-            norm += (double)to[d] * to[d];
-            product += x[d] * centre[d];
+    for (size_t first = 0; first < n; first += SR_CENTRED_PANEL) {
+        double norm[SR_CENTRED_PANEL] = {0}, product[SR_CENTRED_PANEL] = {0};
+        size_t rows = smaller(SR_CENTRED_PANEL, n - first);
+        for (size_t d = 0; d < dim; d++)
+            for (size_t r = 0; r < rows; r++) {
+                float x = rows_of->x[(first + r) * dim + d], a = (float)(x - centre[d]);
+                s->centred[first * dim + d * SR_CENTRED_PANEL + r] = a;
+                norm[r] += (double)a * a;
+                product[r] += x * centre[d];
+            }
+        for (size_t r = 0; r < rows; r++) {
+            s->norm[first + r] = norm[r];
+            s->shift[first + r] = product[r] - square / 2;
+            s->slack[first + r] = (depth + 64) * 0x1p-24 * norm[r];
         }
-        s->norm[i] = norm;
-        s->shift[i] = product - square / 2;
-        s->slack[i] = (depth + 64) * 0x1p-24 * norm;
     }
     return SR_OK;
 }
@@ -184,37 +192,52 @@ static void fill_exact(const sr_side *p, const sr_side *q, const sr_tile *t, boo
                     (int)dim, 0.0, w->dot, SR_TILE);
 }
 
-// The product of centred rows, in w->dot.
-static void centred_products(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
-    size_t dim = p->rows->dim;
-    for (size_t first = 0; first < dim; first += DEPTH) {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)t->rows, (int)t->columns,
-                    (int)smaller(DEPTH, dim - first), 1.0f, p->centred + t->row * dim + first,
-                    (int)dim, q->centred + t->column * dim + first, (int)dim, 0.0f, w->product,
-                    SR_TILE);
-        for (size_t i = 0; i < t->rows; i++) {
-            const float *from = w->product + i * SR_TILE;
-            double *to = w->dot + i * SR_TILE;
-            for (size_t j = 0; j < t->columns && first == 0; j++)
-                to[j] = from[j];
-            for (size_t j = 0; j < t->columns && first > 0; j++)
-                to[j] += from[j];
+INLINE void distances_body(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
+    const double *norms = q->norm + t->column, *shifts = q->shift + t->column;
+    for (size_t i = 0; i < t->rows; i++) {
+        double norm = p->norm[t->row + i], shift = p->shift[t->row + i];
+        double *square = w->square + i * SR_TILE, *dot = w->dot + i * SR_TILE;
+        const float *product = w->product + i * SR_TILE;
+        for (size_t j = 0; j < t->columns; j++) {
+            double value = norm + norms[j] - 2 * (double)product[j];
+            square[j] = value > 0 ? value : 0;
+            dot[j] = product[j] + (shift + shifts[j]);
         }
     }
 }
 
-static void fill_fast(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
-    centred_products(p, q, t, w);
-    const double *norms = q->norm + t->column, *shifts = q->shift + t->column;
-    for (size_t i = 0; i < t->rows; i++) {
-        double norm = p->norm[t->row + i], shift = p->shift[t->row + i];
-        double *square = w->square + i * SR_TILE, *product = w->dot + i * SR_TILE;
-        for (size_t j = 0; j < t->columns; j++) {
-            double value = norm + norms[j] - 2 * product[j];
-            square[j] = value > 0 ? value : 0;
-            product[j] += shift + shifts[j];
-        }
+#if defined(__x86_64__) && !defined(SR_PORTABLE)
+__attribute__((target("avx2"))) static void distances_avx2(const sr_side *p, const sr_side *q,
+                                                           const sr_tile *t, workspace *w) {
+    distances_body(p, q, t, w);
+}
+
+__attribute__((target("avx512f"))) static void distances_avx512(const sr_side *p, const sr_side *q,
+                                                                const sr_tile *t, workspace *w) {
+    distances_body(p, q, t, w);
+}
+#endif
+
+static void distances(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
+#if defined(__x86_64__) && !defined(SR_PORTABLE)
+    sr_isa isa = sr_cpu_get()->active;
+    if (isa >= SR_ISA_AVX512) {
+        distances_avx512(p, q, t, w);
+        return;
     }
+    if (isa >= SR_ISA_AVX2) {
+        distances_avx2(p, q, t, w);
+        return;
+    }
+#endif
+    distances_body(p, q, t, w);
+}
+
+static void fill_fast(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
+    size_t dim = p->rows->dim;
+    sr_centred_products(dim, t->rows, p->centred + t->row * dim, t->columns,
+                        q->centred + t->column * dim, w->product);
+    distances(p, q, t, w);
 }
 
 double sr_tile_exact(const sr_side *p, const sr_side *q, const sr_tile *t, size_t i, size_t j) {
@@ -229,7 +252,7 @@ double sr_tile_exact(const sr_side *p, const sr_side *q, const sr_tile *t, size_
 // ---- the sweep ----------------------------------------------------------------------------------
 
 size_t sr_pair_edge(const sr_side *p, const sr_side *q) {
-    return p->exact ? EXACT_EDGE : SR_TILE;
+    return p->exact ? EXACT_EDGE : FAST_EDGE;
 }
 
 size_t sr_pair_tiles(const sr_side *p, const sr_side *q) {
