@@ -6,6 +6,7 @@
 #include <lapacke.h>
 
 #define BLOCK 256
+#define NARROW_ROWS 512 // whose products are one sum in float
 
 static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
@@ -46,16 +47,46 @@ void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned thre
     }
 }
 
-sr_status sr_eigen(char job, size_t dim, double *a, double *values) {
-    if (dim == 0)
-        return SR_OK;
-    int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, job, 'L', (int)dim, a, (int)dim, values);
-    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
-        return sr_fail(SR_ERROR_MEMORY, "eigenvalues of a %zu x %zu matrix: out of memory", dim,
-                       dim);
-    if (info)
-        return sr_fail(SR_ERROR_LIBRARY, "eigenvalues of a %zu x %zu matrix: dsyevd returned %d",
-                       dim, dim, info);
+void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads) {
+    size_t across = (dim + BLOCK - 1) / BLOCK;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t t = 0; t < across * across; t++) {
+        size_t i = t / across * BLOCK, j = t % across * BLOCK;
+        float part[BLOCK * BLOCK];
+        size_t rows = smaller(BLOCK, dim - i), columns = smaller(BLOCK, dim - j);
+        for (size_t first = 0; first < n && j >= i; first += NARROW_ROWS) {
+            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns,
+                        (int)smaller(NARROW_ROWS, n - first), 1.0f, x + first * dim + i, (int)dim,
+                        x + first * dim + j, (int)dim, 0.0f, part, BLOCK);
+            for (size_t a = 0; a < rows; a++)
+                for (size_t b = 0; b < columns; b++)
+                    c[(i + a) * dim + j + b] += part[a * BLOCK + b];
+        }
+    }
+}
+
+static int solve(const sr_eigen_job *job) {
+    if (job->dim == 0)
+        return 0;
+    return LAPACKE_dsyevd(LAPACK_COL_MAJOR, job->vectors ? 'V' : 'N', 'L', (int)job->dim, job->a,
+                          (int)job->dim, job->values);
+}
+
+sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads) {
+    int info[SR_EIGEN_JOBS];
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t i = 0; i < count; i++)
+        info[i] = solve(jobs[i]);
+    for (size_t i = 0; i < count; i++) {
+        size_t dim = jobs[i]->dim;
+        if (info[i] == LAPACK_WORK_MEMORY_ERROR || info[i] == LAPACK_TRANSPOSE_MEMORY_ERROR)
+            return sr_fail(SR_ERROR_MEMORY, "eigenvalues of a %zu x %zu matrix: out of memory", dim,
+                           dim);
+        if (info[i])
+            return sr_fail(SR_ERROR_LIBRARY,
+                           "eigenvalues of a %zu x %zu matrix: dsyevd returned %d", dim, dim,
+                           info[i]);
+    }
     return SR_OK;
 }
 

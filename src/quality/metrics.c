@@ -160,20 +160,32 @@ static void start_values(size_t n_real, size_t n_fake, const sr_metric_options *
         out->mmd2_fixed[i] = out->mmd2_fixed_error[i] = NAN;
 }
 
+// What is read off eigenvalues: Vendi's are found while Frechet's keep another thread busy.
+static sr_status spectra(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
+                         unsigned threads, sr_metric_values *out, sr_detail *detail) {
+    bool vendi = options->which & SR_BIT(SR_VENDI), frechet = options->which & BOTH_FRECHET;
+    sr_vendi v = {0};
+    sr_status status = vendi ? sr_vendi_start(fake, options, threads, &v) : SR_OK;
+    if (status == SR_OK && frechet)
+        status = sr_metric_frechet(real, fake, options, threads, v.job, out, detail);
+    else if (status == SR_OK && vendi)
+        status = sr_eigen(1, &v.job, 1);
+    if (status == SR_OK && vendi)
+        status = sr_vendi_finish(&v, fake, options, threads, out);
+    sr_vendi_clear(&v);
+    return status;
+}
+
 static sr_status compute(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
                          sr_metric_values *out, sr_detail *detail) {
     unsigned threads = sr_threads_resolve(options->threads);
-    sr_status status = SR_OK;
     if ((double)real->n * (double)fake->n * (double)real->dim < ALONE)
         threads = 1;
-    if (options->which & BOTH_FRECHET)
-        status = sr_metric_frechet(real, fake, options, threads, out, detail);
+    sr_status status = spectra(real, fake, options, threads, out, detail);
     if (status == SR_OK && (options->which & PAIRWISE || options->rows))
         status = sr_metric_pairwise(real, fake, options, threads, out, detail);
     if (status == SR_OK && options->which & SR_BIT(SR_SLICED_W2))
         status = sr_metric_sliced(real, fake, options, threads, out);
-    if (status == SR_OK && options->which & SR_BIT(SR_VENDI))
-        status = sr_metric_vendi(fake, options, threads, out);
     if (status == SR_OK && options->which & SR_BIT(SR_C2ST_ACCURACY))
         status = sr_metric_c2st(real, fake, options, threads, out);
     return status;

@@ -51,7 +51,7 @@ typedef struct sr_side {
 #define SR_CENTRED_PANEL 16
 #define SR_CENTRED_GROUP 48  // rows in the panels that a kernel takes at once; padded is a multiple
 #define SR_CENTRED_DEPTH 256 // features whose products are one sum in float
-#define SR_TILE 256 // the most rows and columns of a tile, and the pitch of its rows
+#define SR_TILE 256          // the most rows and columns of a tile, and the pitch of its rows
 
 // Whether these sizes are worth the fast path: see pairs.c.
 bool sr_pairs_exact(size_t n, size_t m, size_t dim);
@@ -192,11 +192,31 @@ sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, con
                             size_t dim, const sr_metric_options *options, sr_metric_values *out,
                             sr_detail *detail);
 
+#define SR_EIGEN_JOBS 5 // the most that are solved side by side
+// values (dim): eigenvalues (ascending) of the symmetric matrix a (dim, dim), and where they are
+// wanted its eigenvectors as the ROWS of a, which is overwritten in any case.
+typedef struct sr_eigen_job {
+    bool vectors;
+    size_t dim;
+    double *a, *values;
+} sr_eigen_job;
+
+// `beside`, unless NULL, is solved on the way, by the side of the problems of its own.
 sr_status sr_metric_frechet(const sr_rows *real, const sr_rows *fake,
                             const sr_metric_options *options, unsigned threads,
-                            sr_metric_values *out, sr_detail *detail);
-sr_status sr_metric_vendi(const sr_rows *fake, const sr_metric_options *options, unsigned threads,
+                            sr_eigen_job *beside, sr_metric_values *out, sr_detail *detail);
+
+// Between start and finish the caller has the eigenvalues of `job` computed.
+typedef struct sr_vendi {
+    sr_eigen_job *job;
+    bool tall; // more rows than features
+} sr_vendi;
+sr_status sr_vendi_start(const sr_rows *fake, const sr_metric_options *options, unsigned threads,
+                         sr_vendi *out);
+sr_status sr_vendi_finish(const sr_vendi *vendi, const sr_rows *fake,
+                          const sr_metric_options *options, unsigned threads,
                           sr_metric_values *out);
+void sr_vendi_clear(sr_vendi *vendi);
 sr_status sr_metric_sliced(const sr_rows *real, const sr_rows *fake,
                            const sr_metric_options *options, unsigned threads,
                            sr_metric_values *out);
@@ -248,8 +268,10 @@ void sr_square_forms(size_t n, size_t dim, const float *x, const float *vectors,
                      const double *weight, double *out, unsigned threads, float *scratch);
 // c (dim, dim; both triangles) += x' x, x (n, dim).
 void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads);
-// Eigenvalues (ascending) of the symmetric matrix a (dim, dim), and with job 'V' its eigenvectors
-// as the ROWS of a, which is overwritten in any case.
-sr_status sr_eigen(char job, size_t dim, double *a, double *values);
+// Likewise for rows in float, whose products are sums in float of up to 512 rows, added in double;
+// blocks of 256 x 256 below the diagonal are not kept.
+void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads);
+// Solves the jobs side by side, each on one thread.
+sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads);
 
 #endif

@@ -88,20 +88,41 @@ static double deviation(size_t n, const double *x) {
     return sqrt(squares / (double)(n - 1));
 }
 
-sr_status sr_metric_vendi(const sr_rows *fake, const sr_metric_options *options, unsigned threads,
-                          sr_metric_values *out) {
+void sr_vendi_clear(sr_vendi *v) {
+    if (v->job) {
+        sr_free(v->job->a);
+        sr_free(v->job->values);
+    }
+    sr_free(v->job);
+    *v = (sr_vendi){0};
+}
+
+sr_status sr_vendi_start(const sr_rows *fake, const sr_metric_options *options, unsigned threads,
+                         sr_vendi *v) {
     size_t n = fake->n, dim = fake->dim, side = n > dim ? dim : n, square;
-    bool tall = n > dim;
+    *v = (sr_vendi){.tall = n > dim};
     if (side > INT_MAX || !sr_size_mul(side, side, &square))
         return sr_fail(SR_ERROR_UNSUPPORTED, "vendi: %zu x %zu similarities are too many", side,
                        side);
-    double *c = sr_alloc(square, sizeof *c), *values = sr_alloc(side, sizeof *values);
+    v->job = sr_alloc(1, sizeof *v->job);
+    if (!v->job)
+        return sr_fail_context(SR_ERROR_MEMORY, "vendi: ");
+    *v->job = (sr_eigen_job){.vectors = !options->no_errors,
+                             .dim = side,
+                             .a = sr_alloc(square, sizeof(double)),
+                             .values = sr_alloc(side, sizeof(double))};
+    sr_status status = v->job->a && v->job->values ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK)
+        status = similarity(fake, v->tall, threads, v->job->a);
+    return status == SR_OK ? SR_OK : sr_fail_context(status, "vendi: ");
+}
+
+sr_status sr_vendi_finish(const sr_vendi *v, const sr_rows *fake, const sr_metric_options *options,
+                          unsigned threads, sr_metric_values *out) {
+    size_t n = fake->n, side = v->job->dim;
+    const double *values = v->job->values;
     double *weight = sr_alloc(side, sizeof *weight), *a = sr_alloc(n, sizeof *a), entropy = 0;
-    sr_status status = c && values && weight && a ? SR_OK : SR_ERROR_MEMORY;
-    if (status == SR_OK)
-        status = similarity(fake, tall, threads, c);
-    if (status == SR_OK)
-        status = sr_eigen(options->no_errors ? 'N' : 'V', side, c, values);
+    sr_status status = weight && a ? SR_OK : SR_ERROR_MEMORY;
     for (size_t k = 0; k < side && status == SR_OK; k++) {
         weight[k] = values[k] > 1e-15 ? -log(values[k]) : 0;
         entropy += values[k] * weight[k];
@@ -109,12 +130,10 @@ sr_status sr_metric_vendi(const sr_rows *fake, const sr_metric_options *options,
     if (status == SR_OK) {
         out->value[SR_VENDI] = exp(entropy);
         if (!options->no_errors)
-            status = row_terms(fake, tall, side, c, values, weight, threads, a);
+            status = row_terms(fake, v->tall, side, v->job->a, values, weight, threads, a);
         double error = options->no_errors ? NAN : exp(entropy) * deviation(n, a) / sqrt((double)n);
         sr_interval(out, SR_VENDI, error, INFINITY, 0, (double)n);
     }
-    sr_free(c);
-    sr_free(values);
     sr_free(weight);
     sr_free(a);
     return status == SR_OK ? SR_OK : sr_fail_context(status, "vendi: ");
