@@ -179,6 +179,8 @@ SR_API sr_status sr_compare(size_t n_real, const float *real, size_t n_a, const 
 // the mean. deviation may be NULL; NaN for one value. Errors: no values, one that is not finite.
 SR_API sr_status sr_seeds_summary(size_t n, const double *value, sr_estimate *mean,
                                   double *deviation);
+// The same from the mean and the deviation of n values (at least 2).
+SR_API void sr_seeds_interval(size_t n, double mean, double deviation, sr_estimate *out);
 // Pairs of values of the same n seeds: mean of a - b, t interval, p by flipping the signs of the
 // differences: all 2^n up to 20 seeds, else 2^20 random ones.
 SR_API sr_status sr_seeds_compare(size_t n, const double *a, const double *b, uint64_t seed,
@@ -203,6 +205,13 @@ typedef struct sr_toy_scores {
     double sliced_w2;
     double w2;   // exact Wasserstein-2 distance of w2_n points of each side, see sr_toy_w2
     size_t w2_n; // min(n_data, n, SR_TOY_W2_POINTS)
+    // The same values with standard errors and 95% intervals over new data and new samples of the
+    // same number: the divergences and sliced_w2 by the jack-knife that leaves out one of 20 groups
+    // of both sets, mmd2 as sr_metrics, high_quality by Wilson's interval. NaN where there are too
+    // few points.
+    struct {
+        sr_estimate kl, kl_reverse, kl_true, kl_true_reverse, high_quality, mmd2, sliced_w2;
+    } interval;
 } sr_toy_scores;
 
 #define SR_TOY_GRID 80
@@ -222,6 +231,10 @@ SR_API sr_status sr_toy_judge(sr_toy toy, size_t n_data, const float *data, size
 // nearly 0.
 SR_API sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, const double *log_q,
                                 double *kl);
+// The same with its standard error and interval over new data (jack-knife over 20 groups); the
+// density is taken as given.
+SR_API sr_status sr_toy_kl_grid_estimate(sr_toy toy, size_t n_data, const float *data,
+                                         const double *log_q, uint64_t seed, sr_estimate *out);
 // The centres of the grid's cells: x (6400, 2).
 SR_API void sr_toy_grid(sr_toy toy, float *x);
 

@@ -8,6 +8,11 @@
 
 static const sr_estimate unknown = {NAN, NAN, NAN, NAN};
 
+void sr_seeds_interval(size_t n, double mean, double deviation, sr_estimate *out) {
+    double error = deviation / sqrt((double)n), half = sr_t_quantile((double)n - 1) * error;
+    *out = (sr_estimate){mean, error, mean - half, mean + half};
+}
+
 sr_status sr_seeds_summary(size_t n, const double *value, sr_estimate *mean, double *deviation) {
     double sum = 0, squares = 0;
     *mean = unknown;
@@ -26,10 +31,7 @@ sr_status sr_seeds_summary(size_t n, const double *value, sr_estimate *mean, dou
     if (n == 1)
         return SR_OK;
     double spread = sqrt(squares / (double)(n - 1));
-    mean->error = spread / sqrt((double)n);
-    double half = sr_t_quantile((double)n - 1) * mean->error;
-    mean->low = sum - half;
-    mean->high = sum + half;
+    sr_seeds_interval(n, sum, spread, mean);
     if (deviation)
         *deviation = spread;
     return SR_OK;

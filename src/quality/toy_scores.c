@@ -8,6 +8,7 @@
 // of the mass with them, and both sides stay distributions.
 #include <shortrun/quality.h>
 
+#include "metrics.h"
 #include "toy_points.h"
 
 #include <math.h>
@@ -102,6 +103,14 @@ static double kl_of(const double *p, double p_outside, const double *q, double q
     return fmax(sum, 0);
 }
 
+// A share of n independent points, with Wilson's interval (1927).
+static sr_estimate share_estimate(size_t count, size_t n) {
+    double z = sr_t_quantile(INFINITY), m = (double)n, p = (double)count / m;
+    double middle = (p + z * z / (2 * m)) / (1 + z * z / m);
+    double half = z / (1 + z * z / m) * sqrt(p * (1 - p) / m + z * z / (4 * m * m));
+    return (sr_estimate){p, sqrt(p * (1 - p) / m), fmax(middle - half, 0), fmin(middle + half, 1)};
+}
+
 static void judge_modes(sr_toy toy, size_t n, const float *x, sr_toy_scores *out) {
     const double *centres = NULL;
     double deviation = 0;
@@ -125,6 +134,7 @@ static void judge_modes(sr_toy toy, size_t n, const float *x, sr_toy_scores *out
     }
     out->modes_covered = (double)covered;
     out->high_quality = (double)near / (double)n;
+    out->interval.high_quality = share_estimate(near, n);
 }
 
 // ---- divergences --------------------------------------------------------------------------------
@@ -174,8 +184,75 @@ static double divergence(const masses *p, const masses *q) {
     return kl_of(p->cell, p->outside, q->cell, q->outside);
 }
 
+// ---- their errors -------------------------------------------------------------------------------
+
+#define DIVERGENCES 4
+
+// The value with the error of its replicates; divergences are never negative.
+static sr_estimate jackknife_estimate(double value, const double replicate[SR_GROUPS]) {
+    double error = sr_jackknife(SR_GROUPS, replicate), half = sr_t_quantile(SR_GROUPS - 1) * error;
+    return (sr_estimate){value, error, fmax(value - half, 0), value + half};
+}
+
+// The points x (n, 2) that are not in group g; returns how many.
+static size_t leave_out(size_t n, const float *x, const uint8_t *group, size_t g, float *rest) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (group[i] == g)
+            continue;
+        rest[2 * kept] = x[2 * i];
+        rest[2 * kept + 1] = x[2 * i + 1];
+        kept++;
+    }
+    return kept;
+}
+
+static void diverge_all(const masses *made, const masses *drawn, const masses *truth,
+                        double out[DIVERGENCES]) {
+    out[0] = divergence(made, drawn);
+    out[1] = divergence(drawn, made);
+    out[2] = divergence(truth, drawn);
+    out[3] = divergence(drawn, truth);
+}
+
+// Group g of both sets is left out at a time. made, drawn: scratch.
+static sr_status divergence_errors(double window, size_t n_data, const float *data,
+                                   size_t n_samples, const float *samples, uint64_t seed,
+                                   const masses *truth, masses *made, masses *drawn,
+                                   sr_toy_scores *out) {
+    sr_estimate *const to[DIVERGENCES] = {&out->interval.kl, &out->interval.kl_reverse,
+                                          &out->interval.kl_true, &out->interval.kl_true_reverse};
+    const double value[DIVERGENCES] = {out->kl, out->kl_reverse, out->kl_true,
+                                       out->kl_true_reverse};
+    double replicate[DIVERGENCES][SR_GROUPS], found[DIVERGENCES];
+    if (n_data < 2 * SR_GROUPS || n_samples < 2 * SR_GROUPS)
+        return SR_OK;
+    size_t most = n_data > n_samples ? n_data : n_samples;
+    uint8_t *data_group = sr_alloc(n_data, 1), *group = sr_alloc(n_samples, 1);
+    float *rest = sr_alloc(most, 2 * sizeof *rest);
+    sr_status status = data_group && group && rest ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK)
+        status = sr_groups_draw(seed, 8, n_data, SR_GROUPS, data_group);
+    if (status == SR_OK)
+        status = sr_groups_draw(seed, 9, n_samples, SR_GROUPS, group);
+    for (size_t g = 0; g < SR_GROUPS && status == SR_OK; g++) {
+        masses_of_points(window, leave_out(n_data, data, data_group, g, rest), rest, made);
+        masses_of_points(window, leave_out(n_samples, samples, group, g, rest), rest, drawn);
+        diverge_all(made, drawn, truth, found);
+        for (size_t d = 0; d < DIVERGENCES; d++)
+            replicate[d][g] = found[d];
+    }
+    for (size_t d = 0; d < DIVERGENCES && status == SR_OK; d++)
+        *to[d] = jackknife_estimate(value[d], replicate[d]);
+    sr_free(data_group);
+    sr_free(group);
+    sr_free(rest);
+    return status;
+}
+
 static sr_status judge_divergences(sr_toy toy, size_t n_data, const float *data, size_t n_samples,
-                                   const float *samples, unsigned threads, sr_toy_scores *out) {
+                                   const float *samples, uint64_t seed, unsigned threads,
+                                   sr_toy_scores *out) {
     masses *made = sr_alloc(3, sizeof *made);
     if (!made)
         return SR_ERROR_MEMORY;
@@ -183,12 +260,20 @@ static sr_status judge_divergences(sr_toy toy, size_t n_data, const float *data,
     masses_of_points(sr_toy_window(toy), n_data, data, made);
     masses_of_points(sr_toy_window(toy), n_samples, samples, drawn);
     masses_of_density(toy, threads, truth);
-    out->kl = divergence(made, drawn);
-    out->kl_reverse = divergence(drawn, made);
-    out->kl_true = divergence(truth, drawn);
-    out->kl_true_reverse = divergence(drawn, truth);
+    double found[DIVERGENCES];
+    diverge_all(made, drawn, truth, found);
+    out->kl = found[0];
+    out->kl_reverse = found[1];
+    out->kl_true = found[2];
+    out->kl_true_reverse = found[3];
+    sr_status status = divergence_errors(sr_toy_window(toy), n_data, data, n_samples, samples, seed,
+                                         truth, made, drawn, out);
     sr_free(made);
-    return SR_OK;
+    return status;
+}
+
+static sr_estimate metric_estimate(const sr_metric_values *values, sr_metric m) {
+    return (sr_estimate){values->value[m], values->error[m], values->low[m], values->high[m]};
 }
 
 static sr_status judge_distances(size_t n_data, const float *data, size_t n_samples,
@@ -205,18 +290,21 @@ static sr_status judge_distances(size_t n_data, const float *data, size_t n_samp
         return status;
     out->mmd2 = values.value[SR_MMD2_RBF];
     out->sliced_w2 = values.value[SR_SLICED_W2];
+    out->interval.mmd2 = metric_estimate(&values, SR_MMD2_RBF);
+    out->interval.sliced_w2 = metric_estimate(&values, SR_SLICED_W2);
     return sr_toy_w2(n_data, data, n_samples, samples, seed, &out->w2_n, &out->w2);
 }
 
 sr_status sr_toy_judge(sr_toy toy, size_t n_data, const float *data, size_t n_samples,
                        const float *samples, uint64_t seed, unsigned threads, sr_toy_scores *out) {
-    *out = (sr_toy_scores){.n = n_samples};
+    const sr_estimate none = {NAN, NAN, NAN, NAN};
+    *out = (sr_toy_scores){.n = n_samples, .interval = {none, none, none, none, none, none, none}};
     threads = sr_threads_resolve(threads);
     sr_status status = sr_toy_points_check("data", 2, n_data, data);
     if (status == SR_OK)
         status = sr_toy_points_check("samples", 2, n_samples, samples);
     if (status == SR_OK)
-        status = judge_divergences(toy, n_data, data, n_samples, samples, threads, out);
+        status = judge_divergences(toy, n_data, data, n_samples, samples, seed, threads, out);
     if (status != SR_OK)
         return status;
     judge_modes(toy, n_samples, samples, out);
@@ -262,5 +350,28 @@ sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, const dou
         *kl = kl_of(p, 0, q, 0);
     }
     sr_free(p);
+    return status;
+}
+
+sr_status sr_toy_kl_grid_estimate(sr_toy toy, size_t n_data, const float *data, const double *log_q,
+                                  uint64_t seed, sr_estimate *out) {
+    double value, replicate[SR_GROUPS];
+    *out = (sr_estimate){NAN, NAN, NAN, NAN};
+    sr_status status = sr_toy_kl_grid(toy, n_data, data, log_q, &value);
+    if (status != SR_OK)
+        return status;
+    out->value = value;
+    if (n_data < 2 * SR_GROUPS)
+        return SR_OK;
+    uint8_t *group = sr_alloc(n_data, 1);
+    float *rest = sr_alloc(n_data, 2 * sizeof *rest);
+    status = group && rest ? sr_groups_draw(seed, 8, n_data, SR_GROUPS, group) : SR_ERROR_MEMORY;
+    for (size_t g = 0; g < SR_GROUPS && status == SR_OK; g++)
+        status = sr_toy_kl_grid(toy, leave_out(n_data, data, group, g, rest), rest, log_q,
+                                &replicate[g]);
+    if (status == SR_OK)
+        *out = jackknife_estimate(value, replicate);
+    sr_free(group);
+    sr_free(rest);
     return status;
 }

@@ -172,12 +172,62 @@ static void test_refusals_and_threads(void **state) {
     assert_non_null(strstr(sr_error_message(), "samples: point 4, coordinate 1 is nan"));
 }
 
+// The errors are those of scores over new data and new samples: near the spread of as many draws.
+static void test_intervals(void **state) {
+    enum { DRAWS = 16, FEW = 1000 };
+    double value[3][DRAWS], error[3] = {0};
+    for (uint64_t draw = 0; draw < DRAWS; draw++) {
+        sr_toy_sample(SR_EIGHT_GAUSSIANS, 100 + draw, 0, FEW, data);
+        sr_toy_sample(SR_EIGHT_GAUSSIANS, 200 + draw, 0, FEW, samples);
+        for (size_t i = 0; i < 2 * FEW; i++)
+            samples[i] *= 1.1f;
+        sr_toy_scores s;
+        must(sr_toy_judge(SR_EIGHT_GAUSSIANS, FEW, data, FEW, samples, 0, 2, &s));
+        const sr_estimate of[3] = {s.interval.kl, s.interval.kl_true_reverse, s.interval.sliced_w2};
+        near(of[0].value, s.kl, 0);
+        assert_true(of[0].low <= s.kl && s.kl <= of[0].high && of[0].low >= 0);
+        near(s.interval.high_quality.value, s.high_quality, 0);
+        for (size_t k = 0; k < 3; k++) {
+            value[k][draw] = of[k].value;
+            error[k] += of[k].error / DRAWS;
+        }
+    }
+    for (size_t k = 0; k < 3; k++) {
+        sr_estimate mean;
+        double deviation;
+        must(sr_seeds_summary(DRAWS, value[k], &mean, &deviation));
+        if (!(error[k] > 0.5 * deviation && error[k] < 2 * deviation))
+            fail_msg("score %zu: mean error %g, deviation over draws %g", k, error[k], deviation);
+    }
+    sr_toy_scores few; // 30 points: values without errors
+    must(sr_toy_judge(SR_EIGHT_GAUSSIANS, 30, data, 30, samples, 0, 1, &few));
+    assert_true(isfinite(few.kl) && isnan(few.interval.kl.error) && isnan(few.interval.kl.low));
+    assert_true(few.interval.high_quality.high <= 1 && few.interval.high_quality.low >= 0);
+}
+
+// exp(-E)/Z is given, so that only the data is drawn anew.
+static void test_grid_estimate(void **state) {
+    sr_toy_sample(SR_RINGS, 5, 0, N, data);
+    sr_toy_grid(SR_RINGS, grid);
+    for (size_t c = 0; c < CELLS; c++)
+        log_q[c] = -0.5 * (pow(grid[2 * c], 2) + pow(grid[2 * c + 1], 2));
+    double kl;
+    sr_estimate many, fewer;
+    must(sr_toy_kl_grid(SR_RINGS, N, data, log_q, &kl));
+    must(sr_toy_kl_grid_estimate(SR_RINGS, N, data, log_q, 1, &many));
+    must(sr_toy_kl_grid_estimate(SR_RINGS, N / 16, data, log_q, 1, &fewer));
+    near(many.value, kl, 0);
+    assert_true(many.error > 0 && many.low < kl && kl < many.high);
+    near(fewer.error / many.error, 4, 2.5); // 1 / sqrt(n)
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_perfect_samples),      cmocka_unit_test(test_same_points),
         cmocka_unit_test(test_uniform_samples),      cmocka_unit_test(test_missing_modes),
         cmocka_unit_test(test_samples_outside),      cmocka_unit_test(test_grid_density),
-        cmocka_unit_test(test_refusals_and_threads),
+        cmocka_unit_test(test_refusals_and_threads), cmocka_unit_test(test_intervals),
+        cmocka_unit_test(test_grid_estimate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
