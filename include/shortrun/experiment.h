@@ -66,7 +66,9 @@ SR_API sr_cell_state sr_results_state(sr_results *results,
 typedef struct sr_value { // one named number of a cell: a metric or a timing
     char name[48];
     double value;
-    size_t n; // samples behind it, 0 where that has no meaning
+    size_t n;                // samples behind it, 0 where that has no meaning
+    double error, low, high; // standard error and 95% interval over new data and samples; NaN where
+                             // there is none
 } sr_value;
 
 // What a cell left, as read back for reports. Arrays are owned by the record.

@@ -48,21 +48,32 @@ sr_status sr_record_begin(const sr_cell *cell, unsigned threads, sr_record *out)
     return out->metrics && out->timings ? SR_OK : SR_ERROR_MEMORY;
 }
 
-static void add_value(sr_value *values, size_t *count, const char *name, double value, size_t n) {
+static void add_value(sr_value *values, size_t *count, const char *name,
+                      const sr_estimate *estimate, size_t n) {
     if (*count == SR_VALUES_MAX)
         return; // cannot happen: a cell has about fifteen of each
     sr_value *at = &values[(*count)++];
     snprintf(at->name, sizeof at->name, "%s", name);
-    at->value = value;
+    at->value = estimate->value;
     at->n = n;
+    at->error = estimate->error;
+    at->low = estimate->low;
+    at->high = estimate->high;
 }
 
 void sr_record_add_metric(sr_record *record, const char *name, double value, size_t n) {
-    add_value(record->metrics, &record->metric_count, name, value, n);
+    const sr_estimate bare = {value, NAN, NAN, NAN};
+    sr_record_add_estimate(record, name, &bare, n);
+}
+
+void sr_record_add_estimate(sr_record *record, const char *name, const sr_estimate *estimate,
+                            size_t n) {
+    add_value(record->metrics, &record->metric_count, name, estimate, n);
 }
 
 void sr_record_add_timing(sr_record *record, const char *name, double value) {
-    add_value(record->timings, &record->timing_count, name, value, 0);
+    const sr_estimate bare = {value, NAN, NAN, NAN};
+    add_value(record->timings, &record->timing_count, name, &bare, 0);
 }
 
 static void finish_record(sr_record *record) {

@@ -18,7 +18,7 @@ static sr_status judge_gibbs(sr_toy toy, sr_team *team, size_t n, const float *d
     enum { CELLS = SR_TOY_GRID * SR_TOY_GRID };
     const size_t shape[2] = {SR_TOY_GRID, SR_TOY_GRID};
     char path[1024];
-    double kl;
+    sr_estimate kl;
     sr_status status = SR_ERROR_MEMORY;
     float *grid = sr_alloc(CELLS, 2 * sizeof *grid);
     float *energy = sr_alloc(CELLS, sizeof *energy);
@@ -32,14 +32,21 @@ static sr_status judge_gibbs(sr_toy toy, sr_team *team, size_t n, const float *d
     snprintf(path, sizeof path, "%s/energy.npy", folder);
     status = sr_npy_save_f32(path, 2, shape, energy);
     if (status == SR_OK)
-        status = sr_toy_kl_grid(toy, n, data, log_q, &kl);
+        status = sr_toy_kl_grid_estimate(toy, n, data, log_q, TOY_JUDGE_SEED, &kl);
     if (status == SR_OK)
-        sr_record_add_metric(record, "kl_gibbs", kl, n);
+        sr_record_add_estimate(record, "kl_gibbs", &kl, n);
 done:
     sr_free(grid);
     sr_free(energy);
     sr_free(log_q);
     return status;
+}
+
+// Of too few points there is a value without an interval.
+static void add_interval(sr_record *record, const char *name, double value, sr_estimate interval,
+                         size_t n) {
+    interval.value = value;
+    sr_record_add_estimate(record, name, &interval, n);
 }
 
 sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_toy toy,
@@ -56,17 +63,19 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
     if (status == SR_OK)
         status = sr_toy_judge(toy, n, data, n, x, TOY_JUDGE_SEED, options->threads, &scores);
     if (status == SR_OK) {
-        sr_record_add_metric(record, "kl", scores.kl, n);
-        sr_record_add_metric(record, "kl_reverse", scores.kl_reverse, n);
-        sr_record_add_metric(record, "kl_true", scores.kl_true, n);
-        sr_record_add_metric(record, "kl_true_reverse", scores.kl_true_reverse, n);
-        sr_record_add_metric(record, "mmd2", scores.mmd2, n);
-        sr_record_add_metric(record, "sliced_w2", scores.sliced_w2, n);
+        add_interval(record, "kl", scores.kl, scores.interval.kl, n);
+        add_interval(record, "kl_reverse", scores.kl_reverse, scores.interval.kl_reverse, n);
+        add_interval(record, "kl_true", scores.kl_true, scores.interval.kl_true, n);
+        add_interval(record, "kl_true_reverse", scores.kl_true_reverse,
+                     scores.interval.kl_true_reverse, n);
+        add_interval(record, "mmd2", scores.mmd2, scores.interval.mmd2, n);
+        add_interval(record, "sliced_w2", scores.sliced_w2, scores.interval.sliced_w2, n);
         sr_record_add_metric(record, "w2", scores.w2, scores.w2_n);
         if (scores.mode_count > 0) {
             sr_record_add_metric(record, "modes_covered", scores.modes_covered, n);
             sr_record_add_metric(record, "mode_count", (double)scores.mode_count, 0);
-            sr_record_add_metric(record, "high_quality", scores.high_quality, n);
+            add_interval(record, "high_quality", scores.high_quality, scores.interval.high_quality,
+                         n);
         }
         status = judge_gibbs(toy, team, n, data, folder, record);
     }
@@ -159,32 +168,13 @@ sr_status sr_reference_load(sr_reference *reference, const sr_cell *cell,
 
 // ---- images -------------------------------------------------------------------------------------
 
-// Entropy, in nats, of the mean class probabilities: ln(classes) when all classes appear equally
-// often.
-static double class_entropy(size_t n, size_t classes, const float *logits) {
-    double mean[256] = {0}, entropy = 0;
-    if (classes > 256)
-        return NAN;
-    for (size_t i = 0; i < n; i++) {
-        const float *row = logits + i * classes;
-        double largest = row[0], sum = 0;
-        for (size_t c = 1; c < classes; c++)
-            largest = row[c] > largest ? row[c] : largest;
-        for (size_t c = 0; c < classes; c++)
-            sum += exp(row[c] - largest);
-        for (size_t c = 0; c < classes; c++)
-            mean[c] += exp(row[c] - largest) / sum / (double)n;
-    }
-    for (size_t c = 0; c < classes; c++)
-        entropy -= mean[c] > 0 ? mean[c] * log(mean[c]) : 0;
-    return entropy;
-}
-
 static void add_metrics(const sr_metric_values *values, uint32_t which, sr_record *record) {
     for (int m = 0; m < SR_METRIC_COUNT; m++) {
         if (which & 1u << m)
-            sr_record_add_metric(record, sr_metric_name((sr_metric)m), values->value[m],
-                                 values->n_fake);
+            sr_record_add_estimate(
+                record, sr_metric_name((sr_metric)m),
+                &(sr_estimate){values->value[m], values->error[m], values->low[m], values->high[m]},
+                values->n_fake);
     }
 }
 
@@ -194,6 +184,7 @@ static sr_status judge_features(const sr_cell *cell, const sr_run_options *optio
     const size_t classes = sr_classifier_net(reference->classifier)->outputs;
     sr_metric_options which;
     sr_metric_values values;
+    sr_estimate entropy = {0};
     sr_status status = SR_ERROR_MEMORY;
     float *found = sr_alloc(n, features * sizeof *found);
     float *logits = sr_alloc(n, classes * sizeof *logits);
@@ -206,10 +197,12 @@ static sr_status judge_features(const sr_cell *cell, const sr_run_options *optio
     if (status == SR_OK)
         status = sr_metrics(reference->rows.count, reference->features, n, found, features, &which,
                             &values);
+    if (status == SR_OK)
+        status = sr_class_histogram(n, classes, logits, NULL, NULL, NULL, &entropy);
     if (status == SR_OK) {
         add_metrics(&values, which.which, record);
         sr_record_add_metric(record, "frechet_uniform", reference->uniform, reference->rows.count);
-        sr_record_add_metric(record, "class_entropy", class_entropy(n, classes, logits), n);
+        sr_record_add_estimate(record, "class_entropy", &entropy, n);
         snprintf(record->features, sizeof record->features, "%s", reference->note);
     }
     sr_free(found);

@@ -53,6 +53,9 @@ static sr_status read_values(sr_results *results, const char *table, const char 
         column_text(statement, 0, values[count].name, sizeof values[count].name);
         values[count].value = column_number(statement, 1);
         values[count].n = (size_t)sqlite3_column_int64(statement, 2);
+        values[count].error = column_number(statement, 3);
+        values[count].low = column_number(statement, 4);
+        values[count].high = column_number(statement, 5);
         count++;
     }
     if (status == SR_OK && code != SQLITE_ROW && code != SQLITE_DONE)
@@ -122,11 +125,12 @@ static sr_status read_body(sr_results *results, sr_record *record) {
     // Older results hold high_quality under its first name.
     sr_status status = read_values(
         results, "metrics",
-        "CASE name WHEN 'within_3sd' THEN 'high_quality' ELSE name END AS name, value, n", hash,
-        &record->metrics, &record->metric_count);
+        "CASE name WHEN 'within_3sd' THEN 'high_quality' ELSE name END AS name, value, n, "
+        "error, low, high",
+        hash, &record->metrics, &record->metric_count);
     if (status == SR_OK)
-        status = read_values(results, "timings", "name, value, 0", hash, &record->timings,
-                             &record->timing_count);
+        status = read_values(results, "timings", "name, value, 0, NULL, NULL, NULL", hash,
+                             &record->timings, &record->timing_count);
     if (status == SR_OK)
         status = read_series(results, "curves", "iteration, gap, gradient_norm", "point", hash,
                              curve, &record->curve_count);

@@ -2,7 +2,8 @@
 // records back is in records.c.
 //
 //   cells     one row a cell: hash, state, settings (a column for each key), machine, time
-//   metrics   cell, name, value, n          timings   cell, name, value
+//   metrics   cell, name, value, n, error, low, high   (the last three NULL: no interval)
+//   timings   cell, name, value
 //   curves    cell, point, iteration, gap, gradient_norm        (training, thinned)
 //   traces    cell, step, energy, gradient_norm, displacement   (sampling)
 //   machines  id, description
@@ -19,7 +20,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x53527631 // "SRv1"
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define BUSY_MILLISECONDS 20000 // another process may be writing: its transactions are short
 
 static const char *const state_names[] = {"absent", "done", "diverged"};
@@ -113,7 +114,8 @@ static sr_status create_schema(sr_results *results) {
         sr_text_append(&sql, ", %s %s NOT NULL", sr_keys[i].column, sql_type(sr_keys[i].type));
     sr_text_append(&sql, ", machine INTEGER REFERENCES machines, features TEXT, finished TEXT);");
     const char *const rows[][2] = {
-        {"metrics", "name TEXT, value REAL, n INTEGER, PRIMARY KEY (cell, name)"},
+        {"metrics", "name TEXT, value REAL, n INTEGER, error REAL, low REAL, high REAL,"
+                    " PRIMARY KEY (cell, name)"},
         {"timings", "name TEXT, value REAL, PRIMARY KEY (cell, name)"},
         {"curves", "point INTEGER, iteration REAL, gap REAL, gradient_norm REAL,"
                    " PRIMARY KEY (cell, point)"},
@@ -136,14 +138,21 @@ static sr_status create_schema(sr_results *results) {
     return status;
 }
 
-// Version 2 knows precisions; before, everything was fp32.
-static sr_status upgrade_schema(sr_results *results) {
-    const sr_status status =
-        execute(results,
-                "BEGIN IMMEDIATE;"
-                "ALTER TABLE cells ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';"
-                "PRAGMA user_version = 2; COMMIT;",
-                "upgrading the tables");
+// Version 2 knows precisions (before, everything was fp32), version 3 the uncertainty of metrics.
+static sr_status upgrade_schema(sr_results *results, int64_t version) {
+    sr_text sql = {0};
+    sr_text_append(&sql, "BEGIN IMMEDIATE;");
+    if (version < 2)
+        sr_text_append(&sql,
+                       "ALTER TABLE cells ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';");
+    sr_text_append(&sql, "ALTER TABLE metrics ADD COLUMN error REAL;"
+                         "ALTER TABLE metrics ADD COLUMN low REAL;"
+                         "ALTER TABLE metrics ADD COLUMN high REAL;"
+                         "PRAGMA user_version = 3; COMMIT;");
+    sr_status status = sr_text_status(&sql);
+    if (status == SR_OK)
+        status = execute(results, sr_text_string(&sql), "upgrading the tables");
+    sr_text_clear(&sql);
     if (status != SR_OK)
         sqlite3_exec(results->db, "ROLLBACK", NULL, NULL, NULL); // the first message stands
     return status;
@@ -166,8 +175,8 @@ static sr_status check_schema(sr_results *results) {
         return sr_fail(SR_ERROR_FORMAT,
                        "%s: an SQLite database of another program; expected shortrun's results",
                        results->path);
-    if (version == 1)
-        return upgrade_schema(results);
+    if (version == 1 || version == 2)
+        return upgrade_schema(results, version);
     if (version != SCHEMA_VERSION)
         return sr_fail(SR_ERROR_FORMAT,
                        "%s: results of version %lld; this program reads version %d%s",
@@ -343,15 +352,19 @@ static sr_status put_cell(sr_results *results, const sr_record *record) {
 }
 
 static sr_status put_values(sr_results *results, const char *hash, const char *sql, size_t count,
-                            const sr_value *values, bool with_n) {
+                            const sr_value *values, bool metrics) {
     sqlite3_stmt *statement;
     sr_status status = sr_results_prepare(results, sql, &statement);
     for (size_t i = 0; i < count && status == SR_OK; i++) {
         bind_text(statement, 1, hash);
         bind_text(statement, 2, values[i].name);
         bind_number(statement, 3, values[i].value);
-        if (with_n)
+        if (metrics) {
             sqlite3_bind_int64(statement, 4, (sqlite3_int64)values[i].n);
+            bind_number(statement, 5, values[i].error);
+            bind_number(statement, 6, values[i].low);
+            bind_number(statement, 7, values[i].high);
+        }
         status = sr_results_step(results, statement, "writing a value");
     }
     sqlite3_finalize(statement);
@@ -411,7 +424,9 @@ sr_status sr_results_put(sr_results *results, const sr_record *record) {
     if (status == SR_OK)
         status = put_cell(results, record);
     if (status == SR_OK)
-        status = put_values(results, hash, "INSERT INTO metrics VALUES (?, ?, ?, ?)",
+        status = put_values(results, hash,
+                            "INSERT INTO metrics (cell, name, value, n, error, low, high) "
+                            "VALUES (?, ?, ?, ?, ?, ?, ?)",
                             record->metric_count, record->metrics, true);
     if (status == SR_OK)
         status = put_values(results, hash, "INSERT INTO timings VALUES (?, ?, ?)",

@@ -44,6 +44,8 @@ sr_status sr_curve_record(const sr_curve *curve, unsigned threads, sr_record *re
 #define SR_VALUES_MAX 32 // metrics, and timings, of one cell
 sr_status sr_record_begin(const sr_cell *cell, unsigned threads, sr_record *out);
 void sr_record_add_metric(sr_record *record, const char *name, double value, size_t n);
+void sr_record_add_estimate(sr_record *record, const char *name, const sr_estimate *estimate,
+                            size_t n);
 void sr_record_add_timing(sr_record *record, const char *name, double value);
 
 // ---- judging (judge.c) --------------------------------------------------------------------------

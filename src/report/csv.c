@@ -57,6 +57,17 @@ static void append_long_line(const sr_record *record, sr_quantity quantity, sr_t
     sr_text_append(out, ",%s,%s,", record->state == SR_CELL_DIVERGED ? "diverged" : "done",
                    quantity.name);
     append_number(value, out);
+    if (!quantity.timing) {
+        const sr_value *entry = sr_record_value(record, quantity);
+        for (size_t i = 0; i < 3; i++) {
+            sr_text_append(out, ",");
+            append_number(!entry   ? NAN
+                          : i == 0 ? entry->error
+                          : i == 1 ? entry->low
+                                   : entry->high,
+                          out);
+        }
+    }
     sr_text_append(out, ",");
     if (n > 0)
         sr_text_append(out, "%zu", n);
@@ -69,7 +80,8 @@ void sr_csv_long(const sr_sections *sections, bool timing, const char *name, sr_
     sr_text_append(out, "hash,group,dataset,K,seed");
     for (size_t s = 0; s < SR_SETTING_COUNT; s++)
         sr_text_append(out, ",%s", sr_setting_name((sr_setting)s));
-    sr_text_append(out, ",state,%s,value,n,message\n", timing ? "timing" : "metric");
+    sr_text_append(out, ",state,%s,value%s,n,message\n", timing ? "timing" : "metric",
+                   timing ? "" : ",error,low,high");
     for (size_t i = 0; i < sections->count; i++) {
         const sr_section *section = &sections->list[i];
         const char *names[NAMES_MAX];
@@ -114,13 +126,19 @@ static void append_pivot_line(const sr_section *section, size_t row, sr_quantity
         size_t column = 0;
         while (column < section->columns && section->steps[column] != steps[i])
             column++;
-        sr_stat stat = {.mean = NAN, .deviation = NAN};
+        sr_stat stat = {.mean = NAN, .deviation = NAN, .low = NAN, .high = NAN};
         if (column < section->columns)
             stat = sr_section_stat(section, row, column, quantity);
         sr_text_append(out, ",");
         append_number(stat.mean, out);
         sr_text_append(out, ",");
         append_number(stat.n > 1 ? stat.deviation : NAN, out); // one seed has no deviation
+        if (!quantity.timing) {
+            sr_text_append(out, ",");
+            append_number(stat.low, out);
+            sr_text_append(out, ",");
+            append_number(stat.high, out);
+        }
         sr_text_append(out, ",%zu,%zu", stat.cells, stat.diverged);
     }
     sr_text_append(out, "\n");
@@ -140,9 +158,11 @@ void sr_csv_pivot(const sr_sections *sections, bool timing, sr_text *out) {
     for (size_t s = 0; s < SR_SETTING_COUNT; s++)
         sr_text_append(out, ",%s", sr_setting_name((sr_setting)s));
     sr_text_append(out, ",%s", timing ? "timing" : "metric");
-    for (size_t i = 0; i < count; i++)
-        sr_text_append(out, ",K%zu_mean,K%zu_sd,K%zu_seeds,K%zu_diverged", steps[i], steps[i],
-                       steps[i], steps[i]);
+    for (size_t i = 0; i < count; i++) {
+        sr_text_append(out, timing ? ",K%zu_mean,K%zu_sd" : ",K%zu_mean,K%zu_sd,K%zu_low,K%zu_high",
+                       steps[i], steps[i], steps[i], steps[i]);
+        sr_text_append(out, ",K%zu_seeds,K%zu_diverged", steps[i], steps[i]);
+    }
     sr_text_append(out, "\n");
     for (size_t i = 0; i < sections->count; i++) {
         const sr_section *section = &sections->list[i];

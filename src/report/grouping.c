@@ -307,24 +307,43 @@ const sr_record *sr_section_record(const sr_section *section, size_t row, size_t
     return first;
 }
 
-double sr_record_quantity(const sr_record *record, sr_quantity quantity, size_t *n) {
+const sr_value *sr_record_value(const sr_record *record, sr_quantity quantity) {
     const sr_value *values = quantity.timing ? record->timings : record->metrics;
     size_t count = quantity.timing ? record->timing_count : record->metric_count;
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(values[i].name, quantity.name) == 0) {
-            if (n)
-                *n = values[i].n;
-            return values[i].value;
-        }
+        if (strcmp(values[i].name, quantity.name) == 0)
+            return &values[i];
     }
+    return NULL;
+}
+
+double sr_record_quantity(const sr_record *record, sr_quantity quantity, size_t *n) {
+    const sr_value *value = sr_record_value(record, quantity);
     if (n)
-        *n = 0;
-    return NAN;
+        *n = value ? value->n : 0;
+    return value ? value->value : NAN;
+}
+
+// Of the t interval the half width is known from the deviation; of a single value it was stored.
+static void add_interval(const sr_value *only, sr_stat *stat) {
+    stat->error = stat->low = stat->high = NAN;
+    if (stat->n == 1 && only) {
+        stat->error = only->error;
+        stat->low = only->low;
+        stat->high = only->high;
+    } else if (stat->n > 1) {
+        sr_estimate mean;
+        sr_seeds_interval(stat->n, stat->mean, stat->deviation, &mean);
+        stat->error = mean.error;
+        stat->low = mean.low;
+        stat->high = mean.high;
+    }
 }
 
 sr_stat sr_section_stat(const sr_section *section, size_t row, size_t column,
                         sr_quantity quantity) {
     sr_stat stat = {0};
+    const sr_value *only = NULL;
     double sum = 0, squares = 0;
     for (int pass = 0; pass < 2; pass++) { // the mean, then the deviation from it
         for (size_t i = 0; i < section->count; i++) {
@@ -343,6 +362,7 @@ sr_stat sr_section_stat(const sr_section *section, size_t row, size_t column,
             stat.diverged += diverged;
             if (!counts)
                 continue;
+            only = sr_record_value(record, quantity);
             sum += value;
             if (stat.n == 0 || n < stat.samples_low)
                 stat.samples_low = n;
@@ -353,6 +373,7 @@ sr_stat sr_section_stat(const sr_section *section, size_t row, size_t column,
         stat.mean = stat.n ? sum / (double)stat.n : NAN;
     }
     stat.deviation = stat.n > 1 ? sqrt(squares / (double)(stat.n - 1)) : stat.n ? 0 : NAN;
+    add_interval(only, &stat);
     return stat;
 }
 

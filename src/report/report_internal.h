@@ -122,6 +122,8 @@ typedef struct sr_quantity {
 
 // NaN when absent; n (may be NULL) receives the number of samples behind it.
 double sr_record_quantity(const sr_record *record, sr_quantity quantity, size_t *n);
+// The whole entry; NULL when absent.
+const sr_value *sr_record_value(const sr_record *record, sr_quantity quantity);
 
 // An entry of a table: one quantity over the seeds.
 typedef struct sr_stat {
@@ -130,6 +132,8 @@ typedef struct sr_stat {
     size_t n; // finite values of cells that did not diverge: what mean and deviation are over
     double mean, deviation;           // sample deviation (n - 1); 0 for n = 1, NaN for n = 0
     size_t samples_low, samples_high; // range of n samples behind the values
+    // 95%: of one value its own interval, of several Student's for their mean; NaN: none.
+    double error, low, high;
 } sr_stat;
 
 sr_stat sr_section_stat(const sr_section *section, size_t row, size_t column, sr_quantity quantity);
@@ -190,7 +194,7 @@ sr_status sr_quality_table(const sr_section *section, const char *metric, sr_tab
 sr_status sr_time_table(const sr_section *section, sr_table *table);
 // Where the time goes: one row a row and K, the phases in columns.
 sr_status sr_phase_table(const sr_section *section, sr_table *table);
-// "65.2 ± 3.1" with the given decimals; no deviation for one seed.
+// "65.2 ± 3.1" with the given decimals; for one seed "65.2 [63.1, 67.3]", where it has an interval.
 void sr_stat_text(const sr_stat *stat, int decimals, char *out, size_t size);
 // Decimals that show three digits of the smallest entry of the quantity.
 int sr_section_decimals(const sr_section *section, sr_quantity quantity);

@@ -155,6 +155,9 @@ int sr_section_decimals(const sr_section *section, sr_quantity quantity) {
 void sr_stat_text(const sr_stat *stat, int decimals, char *out, size_t size) {
     if (stat->n == 0)
         snprintf(out, size, "-");
+    else if (stat->n == 1 && isfinite(stat->low) && isfinite(stat->high))
+        snprintf(out, size, "%.*f [%.*f, %.*f]", decimals, stat->mean, decimals, stat->low,
+                 decimals, stat->high);
     else if (stat->n == 1)
         snprintf(out, size, "%.*f", decimals, stat->mean);
     else
@@ -165,6 +168,7 @@ void sr_stat_text(const sr_stat *stat, int decimals, char *out, size_t size) {
 typedef struct entry_facts {
     size_t seeds;       // most values behind an entry
     bool fewer, partly; // some entry has fewer seeds; some entry lost seeds to divergence
+    bool intervals;     // some entry of one seed has an interval
     size_t samples_low, samples_high;
 } entry_facts;
 
@@ -180,6 +184,7 @@ static entry_facts gather_facts(const sr_section *section, sr_quantity quantity)
                     continue;
                 facts.fewer |= stat.n + stat.diverged < facts.seeds;
                 facts.partly |= stat.diverged > 0;
+                facts.intervals |= stat.n == 1 && isfinite(stat.low);
                 if (facts.samples_high == 0 || stat.samples_low < facts.samples_low)
                     facts.samples_low = stat.samples_low;
                 if (stat.samples_high > facts.samples_high)
@@ -201,7 +206,7 @@ static void entry_text(const sr_stat *stat, const entry_facts *facts, int decima
     if (stat->n > 0 && stat->diverged > 0)
         snprintf(out + length, size - length, " †%zu/%zu", stat->diverged, stat->cells);
     else if (stat->n > 0 && stat->n < facts->seeds)
-        snprintf(out + length, size - length, " [%zu]", stat->n);
+        snprintf(out + length, size - length, " (%zu)", stat->n);
 }
 
 // Where every entry has the same mean none is best.
@@ -247,12 +252,15 @@ static void append_seeds(const entry_facts *facts, sr_text *out) {
 }
 
 static void append_notes(const entry_facts *facts, sr_text *notes) {
+    if (facts->intervals)
+        sr_text_append(notes, "[low, high]: 95%% interval over new data and new samples of this n, "
+                              "the trained model as it is.\n");
     if (facts->partly)
         sr_text_append(
             notes,
             "† a/b: a of b seeds diverged; the mean and deviation are those of the others.\n");
     if (facts->fewer)
-        sr_text_append(notes, "[n]: only n seeds have a value so far.\n");
+        sr_text_append(notes, "(n): only n seeds have a value so far.\n");
 }
 
 static double section_mean(const sr_section *section, const char *name) {

@@ -51,9 +51,9 @@ typedef struct sample_record {
 
 static void fill(sample_record *s, size_t cell, double salt) {
     memset(s, 0, sizeof *s);
-    s->metrics[0] = (sr_value){"kl", 0.1 + salt, 5000};
-    s->metrics[1] = (sr_value){"modes_covered", NAN, 7};
-    s->timings[0] = (sr_value){"step_ms", 1.0 / 3 + salt, 0};
+    s->metrics[0] = (sr_value){"kl", 0.1 + salt, 5000, 0.01 + salt, 0.08, 0.12 + salt};
+    s->metrics[1] = (sr_value){"modes_covered", NAN, 7, NAN, NAN, NAN};
+    s->timings[0] = (sr_value){"step_ms", 1.0 / 3 + salt, 0, NAN, NAN, NAN};
     for (int k = 0; k < 3; k++) {
         for (int i = 0; i < 5; i++)
             s->curve[k][i] = salt + 10 * k + i / 7.0;
@@ -95,6 +95,10 @@ static void assert_record(const sample_record *s, const sr_record *r) {
     assert_int_equal(r->metric_count, 2);
     assert_true(sr_record_metric(r, "kl") == s->metrics[0].value);
     assert_int_equal(r->metrics[0].n, 5000);
+    assert_true(r->metrics[0].error == s->metrics[0].error);
+    assert_true(r->metrics[0].low == 0.08 && r->metrics[0].high == s->metrics[0].high);
+    assert_true(isnan(r->metrics[1].error) && isnan(r->metrics[1].low));
+    assert_true(isnan(r->timings[0].error) && isnan(r->timings[0].high));
     assert_true(isnan(sr_record_metric(r, "modes_covered")));
     assert_true(isnan(sr_record_metric(r, "step_ms")));
     assert_int_equal(r->timing_count, 1);
@@ -223,22 +227,51 @@ static void test_foreign(void **state) {
     assert_refused(*state, true, SR_ERROR_FORMAT, "a newer program");
 }
 
-// Files of version 1, from before there were precisions, are taken over: new cells go in beside the
-// old.
-static void test_upgrade(void **state) {
-    sr_results_close(open_results(*state, true));
-    make_database(scratch_path(state, "results.db"),
-                  "ALTER TABLE cells DROP COLUMN precision; PRAGMA user_version = 1");
+// An older file is taken over: what it holds stays readable, new cells go in beside it. What
+// `downgrade` undoes is what the versions since have added.
+static void assert_upgraded(void **state, const char *downgrade) {
+    sample_record old;
     sr_results *results = open_results(*state, true);
-    sample_record a;
-    fill(&a, 0, 1.5);
-    put(results, &a.record);
+    fill(&old, 1, 0.5);
+    put(results, &old.record);
+    sr_results_close(results);
+    make_database(scratch_path(state, "results.db"), downgrade);
+    results = open_results(*state, true);
     sr_record *records = NULL;
     size_t count;
     assert_int_equal(sr_results_read(results, &experiment, &records, &count), SR_OK);
     assert_int_equal(count, 1);
+    assert_true(sr_record_metric(&records[0], "kl") == old.metrics[0].value);
+    assert_true(isnan(records[0].metrics[0].error) && isnan(records[0].metrics[0].low));
+    sr_records_destroy(records, count);
+    sample_record a;
+    fill(&a, 0, 1.5);
+    put(results, &a.record);
+    assert_int_equal(sr_results_read(results, &experiment, &records, &count), SR_OK);
+    assert_int_equal(count, 2);
     assert_record(&a, &records[0]);
     sr_records_destroy(records, count);
+    sr_results_close(results);
+    unlink(scratch_path(state, "results.db"));
+}
+
+#define WITHOUT_INTERVALS                                                                          \
+    "ALTER TABLE metrics DROP COLUMN error; ALTER TABLE metrics DROP COLUMN low;"                  \
+    "ALTER TABLE metrics DROP COLUMN high;"
+
+static void test_upgrade(void **state) {
+    assert_upgraded(state, WITHOUT_INTERVALS "PRAGMA user_version = 2");
+    assert_upgraded(state, WITHOUT_INTERVALS
+                    "ALTER TABLE cells DROP COLUMN precision; PRAGMA user_version = 1");
+}
+
+static void test_older_names(void **state) {
+    sr_record *records = NULL;
+    size_t count;
+    sr_results *results = open_results(*state, true);
+    sample_record a;
+    fill(&a, 0, 1.5);
+    put(results, &a.record);
     // high_quality had another name.
     assert_int_equal(sqlite3_exec(results->db,
                                   "UPDATE metrics SET name = 'within_3sd' WHERE "
@@ -293,6 +326,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_full_disk, load_experiment, unload_experiment),
         cmocka_unit_test_setup_teardown(test_foreign, load_experiment, unload_experiment),
         cmocka_unit_test_setup_teardown(test_upgrade, load_experiment, unload_experiment),
+        cmocka_unit_test_setup_teardown(test_older_names, load_experiment, unload_experiment),
         cmocka_unit_test_setup_teardown(test_damaged, load_experiment, unload_experiment),
         cmocka_unit_test_setup_teardown(test_unwritable, load_experiment, unload_experiment),
     };

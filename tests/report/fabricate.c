@@ -48,16 +48,26 @@ sr_record *made_add(made_set *made, const char *dataset, size_t steps, double st
     return record;
 }
 
-static void add_value(sr_value **values, size_t *count, const char *name, double value, size_t n) {
+static sr_value *add_value(sr_value **values, size_t *count, const char *name, double value,
+                           size_t n) {
     *values = grown(*values, *count, sizeof **values);
     sr_value *new = &(*values)[(*count)++];
     snprintf(new->name, sizeof new->name, "%s", name);
     new->value = value;
     new->n = n;
+    new->error = new->low = new->high = NAN;
+    return new;
 }
 
 void made_metric(sr_record *record, const char *name, double value, size_t n) {
     add_value(&record->metrics, &record->metric_count, name, value, n);
+}
+
+void made_interval(sr_record *record, const char *name, double value, double error, size_t n) {
+    sr_value *new = add_value(&record->metrics, &record->metric_count, name, value, n);
+    new->error = error;
+    new->low = value - 2 * error;
+    new->high = value + 2 * error;
 }
 
 void made_timing(sr_record *record, const char *name, double value) {

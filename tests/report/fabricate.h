@@ -14,6 +14,7 @@ typedef struct made_set {
 sr_record *made_add(made_set *made, const char *dataset, size_t steps, double step_size,
                     double noise, uint64_t seed);
 void made_metric(sr_record *record, const char *name, double value, size_t n);
+void made_interval(sr_record *record, const char *name, double value, double error, size_t n);
 void made_timing(sr_record *record, const char *name, double value);
 void made_diverge(sr_record *record, const char *message);
 void made_clear(made_set *made);

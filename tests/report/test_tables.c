@@ -81,6 +81,28 @@ static void test_one_seed_has_no_deviation(void **state) {
     made_clear(&made);
 }
 
+static void test_one_seed_shows_its_interval(void **state) {
+    made_set made = {0};
+    sr_text out = {0};
+    sr_record *record = made_add(&made, "eight_gaussians", 10, 0.1, 0, 1);
+    made_interval(record, "kl", 0.28, 0.01, 1000);
+    add_kl(&made, 20, 0, 1, 0.56); // an older record: a value alone
+    quality(&made, NULL, SR_TABLE_TEXT, &out);
+    assert_has(&out, "0.280 [0.260, 0.300]*");
+    assert_has(&out, "0.560\n");
+    assert_has(&out, "[low, high]: 95% interval");
+    quality(&made, NULL, SR_TABLE_CSV, &out);
+    assert_has(&out, ",metric,value,error,low,high,n,message\n");
+    assert_has(&out, ",done,kl,0.28,0.01,0.26,0.3");
+    assert_has(&out, ",done,kl,0.56,,,,1000,\n");
+    made_metric(made_add(&made, "eight_gaussians", 10, 0.1, 0, 2), "kl", 0.3, 1000);
+    quality(&made, NULL, SR_TABLE_TEXT, &out); // two seeds: their spread instead
+    assert_has(&out, "0.290 ± 0.014*");
+    assert_lacks(&out, "[low, high]");
+    sr_text_clear(&out);
+    made_clear(&made);
+}
+
 static void test_fewer_seeds_are_said(void **state) {
     made_set made = {0};
     sr_text out = {0};
@@ -88,8 +110,8 @@ static void test_fewer_seeds_are_said(void **state) {
     add_kl(&made, 10, 0, 2, 0.2);
     add_kl(&made, 20, 0, 1, 0.4);
     quality(&made, NULL, SR_TABLE_TEXT, &out);
-    assert_has(&out, "0.400 [1]");
-    assert_has(&out, "[n]: only n seeds");
+    assert_has(&out, "0.400 (1)");
+    assert_has(&out, "(n): only n seeds");
     sr_text_clear(&out);
     made_clear(&made);
 }
@@ -123,7 +145,7 @@ static void test_all_diverged(void **state) {
     quality(&made, NULL, SR_TABLE_TEXT, &out);
     assert_has(&out, "diverged (1/1)");
     quality(&made, NULL, SR_TABLE_CSV, &out);
-    assert_has(&out, "diverged,kl,,,\"gone, \"\"quickly\"\"\"\n");
+    assert_has(&out, "diverged,kl,,,,,,\"gone, \"\"quickly\"\"\"\n");
     sr_text_clear(&out);
     assert_int_equal(sr_table_time(made.records, made.count, SR_TABLE_TEXT, &out), SR_OK);
     sr_text_clear(&out);
@@ -397,11 +419,11 @@ static void test_csv(void **state) {
     assert_has(&out, "hash,group,dataset,K,seed,step_size,sigma,temperature,");
     quality(&made, NULL, SR_TABLE_CSV, &out);
     assert_rectangular(&out, 1 + 9 * 2 * 9 + 12 * 2 * 6);
-    assert_has(&out, ",diverged,frechet,,,iteration 520");
+    assert_has(&out, ",diverged,frechet,,,,,,iteration 520");
     sr_text_clear(&out);
     sr_csv_pivot(&sections, false, &out);
     assert_rectangular(&out, 1 + 3 * 9 + 4 * 6);
-    assert_has(&out, "K5_mean,K5_sd,K5_seeds,K5_diverged,K10_mean");
+    assert_has(&out, "K5_mean,K5_sd,K5_low,K5_high,K5_seeds,K5_diverged,K10_mean");
     sr_sections_clear(&sections);
     sr_text_clear(&out);
     assert_int_equal(sr_table_time(made.records, made.count, SR_TABLE_CSV, &out), SR_OK);
@@ -420,7 +442,7 @@ static void test_pivot_numbers(void **state) {
     add_kl(&made, 20, 0, 1, 0.1);
     assert_int_equal(sr_sections_make(made.records, made.count, &sections), SR_OK);
     sr_csv_pivot(&sections, false, &out);
-    assert_has(&out, ",kl,1.5,0.7071067811865476,3,1,0.1,,1,0\n");
+    assert_has(&out, ",kl,1.5,0.7071067811865476,-4.85");
     sr_sections_clear(&sections);
     sr_text_clear(&out);
     made_clear(&made);
@@ -475,6 +497,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mean_and_deviation),
         cmocka_unit_test(test_one_seed_has_no_deviation),
+        cmocka_unit_test(test_one_seed_shows_its_interval),
         cmocka_unit_test(test_fewer_seeds_are_said),
         cmocka_unit_test(test_diverged),
         cmocka_unit_test(test_all_diverged),
