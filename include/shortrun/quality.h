@@ -162,7 +162,8 @@ typedef struct sr_difference {
     double a, b;
     sr_estimate difference;
     double p;         // two-sided
-    const char *test; // what p comes from: "permutation of rows", "t"
+    const char *test; // what p comes from: "permutation of rows", "t", "sign flips of differences"
+    sr_estimate interval_a, interval_b; // a and b each by itself
 } sr_difference;
 
 // Two sets of fake rows a (n_a, dim), b (n_b, dim) against the same real rows. Differences of the
@@ -174,6 +175,16 @@ SR_API sr_status sr_compare(size_t n_real, const float *real, size_t n_a, const 
                             size_t n_b, const float *b, size_t dim,
                             const sr_metric_options *options, size_t permutations,
                             sr_difference out[SR_METRIC_COUNT]);
+
+// The permutation test of differences of means: score[s] (n_a + n_b), those of A first, for `count`
+// scores of the same rows; p (count): two-sided, (1 + divisions at least as far apart) /
+// (permutations + 1). The same for any number of threads.
+SR_API sr_status sr_permutation_test(size_t n_a, size_t n_b, size_t count,
+                                     const double *const *score, size_t permutations, uint64_t seed,
+                                     unsigned threads, double *p);
+// p-values of n tests made together, adjusted by Holm (1979): below 0.05 anywhere with probability
+// at most 0.05 where no difference is real. NaN stays NaN and counts for no test.
+SR_API void sr_holm(size_t n, const double *p, double *adjusted);
 
 // Values over seeds (n): mean, standard deviation (divisor n - 1), standard error and t interval of
 // the mean. deviation may be NULL; NaN for one value. Errors: no values, one that is not finite.
@@ -235,6 +246,24 @@ SR_API sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, co
 // density is taken as given.
 SR_API sr_status sr_toy_kl_grid_estimate(sr_toy toy, size_t n_data, const float *data,
                                          const double *log_q, uint64_t seed, sr_estimate *out);
+// Scores that can be compared between two sets of samples, and their names ("kl", ...).
+enum {
+    SR_TOY_KL,
+    SR_TOY_KL_REVERSE,
+    SR_TOY_KL_TRUE,
+    SR_TOY_KL_TRUE_REVERSE,
+    SR_TOY_HIGH_QUALITY,
+    SR_TOY_COMPARED
+};
+SR_API const char *sr_toy_compared_name(size_t score);
+// Two sets of samples a (n_a, 2), b (n_b, 2) against the same data (n_data, 2): a - b. Errors by
+// the jack-knife that leaves out groups of all three sets, the same of data for a and b. p:
+// permutation of rows; a divergence changes with a sample by its influence on the divergence of a
+// and b pooled. NaN for what the density or so few points do not have. Errors: as sr_toy_judge.
+SR_API sr_status sr_toy_compare(sr_toy toy, size_t n_data, const float *data, size_t n_a,
+                                const float *a, size_t n_b, const float *b, size_t permutations,
+                                uint64_t seed, unsigned threads,
+                                sr_difference out[SR_TOY_COMPARED]);
 // The centres of the grid's cells: x (6400, 2).
 SR_API void sr_toy_grid(sr_toy toy, float *x);
 
@@ -348,6 +377,26 @@ SR_API const float *sr_inception_logit_bias(const sr_inception *inception);
 // What the network sees of an image x (channels, height, width): out (3, 299, 299).
 SR_API sr_status sr_inception_input(sr_resize resize, size_t channels, size_t height, size_t width,
                                     const float *x, float *out);
+
+// ---- principal components -----------------------------------------------------------------------
+
+// The first `count` principal components of rows x (n, dim): the directions of largest variance,
+// orthonormal, by descending variance; of each the entry of largest size is positive.
+typedef struct sr_principal {
+    size_t dim, count;
+    double *mean;      // (dim)
+    double *direction; // (count, dim)
+    double *share;     // (count): of the total variance
+} sr_principal;
+
+// count at most dim. Errors: fewer than 2 rows, rows without variance, a value that is not finite,
+// memory.
+SR_API sr_status sr_principal_create(size_t n, const float *x, size_t dim, size_t count,
+                                     sr_principal *out);
+SR_API void sr_principal_clear(sr_principal *principal);
+// x (n, dim) -> out (n, count): coordinates along the directions, from the mean.
+SR_API void sr_principal_project(const sr_principal *principal, size_t n, const float *x,
+                                 double *out);
 
 #ifdef __cplusplus
 }

@@ -63,62 +63,24 @@ static void interval(const comparison *c, sr_metric m, sr_difference *out) {
     out->p = error > 0 ? sr_t_p_value(difference / error, degrees) : difference == 0 ? 1 : NAN;
 }
 
-static double mean_difference(const comparison *c, const double *score, const size_t *order) {
-    double a = 0, b = 0;
-    for (size_t i = 0; i < c->n_a; i++)
-        a += score[order ? order[i] : i];
-    for (size_t i = c->n_a; i < c->n_a + c->n_b; i++)
-        b += score[order ? order[i] : i];
-    return a / (double)c->n_a - b / (double)c->n_b;
-}
-
-// A random division: the first n_a places of order (count), numbers of the stream (key, number).
-static void divide(sr_stream stream, size_t number, size_t first, size_t count, size_t *order) {
-    uint32_t words[4] = {0};
-    for (size_t i = 0; i < count; i++)
-        order[i] = i;
-    for (size_t i = 0; i < first; i++) {
-        if (i % 4 == 0) {
-            const uint32_t counter[4] = {(uint32_t)(i / 4), (uint32_t)number, 0, 0};
-            sr_philox4x32(counter, stream.key, words);
-        }
-        size_t j = i + words[i % 4] % (count - i), kept = order[i];
-        order[i] = order[j];
-        order[j] = kept;
-    }
-}
-
 // p-values of the metrics that have a score for each row; score[m] is NULL for the others.
 static sr_status permute(const comparison *c, double *const score[SR_METRIC_COUNT],
-                         size_t permutations, unsigned threads, sr_difference *out) {
-    size_t count = c->n_a + c->n_b, far[SR_METRIC_COUNT] = {0};
-    size_t *orders = sr_alloc(threads, count * sizeof *orders);
-    sr_stream stream = sr_stream_make(c->options.seed, SR_PURPOSE_RESAMPLE, 7);
-    double found[SR_METRIC_COUNT] = {0};
-    if (!orders)
-        return SR_ERROR_MEMORY;
+                         size_t permutations, sr_difference *out) {
+    const double *used[SR_METRIC_COUNT];
+    double p[SR_METRIC_COUNT];
+    size_t count = 0;
     for (int m = 0; m < SR_METRIC_COUNT; m++)
-        found[m] = score[m] ? fabs(mean_difference(c, score[m], NULL)) : 0;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t t = 0; t < threads; t++) {
-        size_t *order = orders + t * count, own[SR_METRIC_COUNT] = {0};
-        for (size_t p = t; p < permutations; p += threads) {
-            divide(stream, p, c->n_a, count, order);
-            for (int m = 0; m < SR_METRIC_COUNT; m++)
-                own[m] +=
-                    score[m] && fabs(mean_difference(c, score[m], order)) >= found[m] * (1 - 1e-12);
-        }
-#pragma omp critical
-        for (int m = 0; m < SR_METRIC_COUNT; m++)
-            far[m] += own[m];
-    }
-    for (int m = 0; m < SR_METRIC_COUNT; m++)
+        if (score[m])
+            used[count++] = score[m];
+    sr_status status = sr_permutation_test(c->n_a, c->n_b, count, used, permutations,
+                                           c->options.seed, c->options.threads, p);
+    count = 0;
+    for (int m = 0; m < SR_METRIC_COUNT && status == SR_OK; m++)
         if (score[m]) {
-            out[m].p = ((double)far[m] + 1) / ((double)permutations + 1);
-            out[m].test = "permutation of rows";
+            out[m].p = p[count++];
+            out[m].test = SR_TEST_PERMUTATION;
         }
-    sr_free(orders);
-    return SR_OK;
+    return status;
 }
 
 // Real rows against A and B pooled (for the scores and the bandwidth), then against each.
@@ -139,6 +101,10 @@ static sr_status measure(comparison *c, float *both) {
     return status;
 }
 
+static sr_estimate metric_estimate(const sr_metric_values *values, int m) {
+    return (sr_estimate){values->value[m], values->error[m], values->low[m], values->high[m]};
+}
+
 static sr_status judge(comparison *c, size_t permutations, sr_difference *out) {
     double *score[SR_METRIC_COUNT] = {0};
     for (size_t j = 0; j < c->n_a + c->n_b; j++)
@@ -148,6 +114,8 @@ static sr_status judge(comparison *c, size_t permutations, sr_difference *out) {
             continue;
         out[m].a = c->of_a.value[m];
         out[m].b = c->of_b.value[m];
+        out[m].interval_a = metric_estimate(&c->of_a, m);
+        out[m].interval_b = metric_estimate(&c->of_b, m);
         interval(c, (sr_metric)m, &out[m]);
         if (SR_BIT(m) & POOLED)
             score[m] = c->in_both.fake[m];
@@ -158,7 +126,7 @@ static sr_status judge(comparison *c, size_t permutations, sr_difference *out) {
         score[SR_PRECISION] = c->precise;
     if (permutations == 0)
         return SR_OK;
-    return permute(c, score, permutations, sr_threads_resolve(c->options.threads), out);
+    return permute(c, score, permutations, out);
 }
 
 sr_status sr_compare(size_t n_real, const float *real, size_t n_a, const float *a, size_t n_b,
@@ -167,7 +135,7 @@ sr_status sr_compare(size_t n_real, const float *real, size_t n_a, const float *
     comparison *c = sr_alloc(1, sizeof *c);
     size_t count, values;
     for (int m = 0; m < SR_METRIC_COUNT; m++)
-        out[m] = (sr_difference){NAN, NAN, {NAN, NAN, NAN, NAN}, NAN, "none"};
+        out[m] = sr_no_difference();
     if (!c)
         return SR_ERROR_MEMORY;
     *c = (comparison){.n = n_real,

@@ -171,6 +171,9 @@ double sr_jackknife(size_t groups, const double *replicate);
 double sr_t_quantile(double degrees);
 // Two-sided p-value of Student's t.
 double sr_t_p_value(double t, double degrees);
+#define SR_TEST_PERMUTATION "permutation of rows"
+// Everything unknown, test "none".
+sr_difference sr_no_difference(void);
 // Fills error, low and high: value -+ t error, cut to [least, most].
 void sr_interval(sr_metric_values *out, sr_metric metric, double error, double degrees,
                  double least, double most);

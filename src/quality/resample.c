@@ -108,6 +108,11 @@ double sr_t_quantile(double degrees) {
     return (low + high) / 2;
 }
 
+sr_difference sr_no_difference(void) {
+    const sr_estimate unknown = {NAN, NAN, NAN, NAN};
+    return (sr_difference){NAN, NAN, unknown, NAN, "none", unknown, unknown};
+}
+
 void sr_interval(sr_metric_values *out, sr_metric metric, double error, double degrees,
                  double least, double most) {
     double value = out->value[metric], half = sr_t_quantile(degrees) * error;

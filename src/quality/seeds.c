@@ -67,8 +67,8 @@ static double flip_p_value(size_t n, const double *difference, uint64_t seed) {
 sr_status sr_seeds_compare(size_t n, const double *a, const double *b, uint64_t seed,
                            sr_difference *out) {
     sr_estimate mean_a, mean_b;
-    *out = (sr_difference){
-        .a = NAN, .b = NAN, .difference = unknown, .p = NAN, .test = "sign flips of differences"};
+    *out = sr_no_difference();
+    out->test = "sign flips of differences";
     sr_status status = sr_seeds_summary(n, a, &mean_a, NULL);
     if (status == SR_OK)
         status = sr_seeds_summary(n, b, &mean_b, NULL);
@@ -80,6 +80,8 @@ sr_status sr_seeds_compare(size_t n, const double *a, const double *b, uint64_t 
     for (size_t i = 0; i < n; i++)
         difference[i] = a[i] - b[i];
     status = sr_seeds_summary(n, difference, &out->difference, NULL);
+    out->interval_a = mean_a;
+    out->interval_b = mean_b;
     out->a = mean_a.value;
     out->b = mean_b.value;
     out->p = flip_p_value(n, difference, seed);

@@ -18,7 +18,6 @@
 #define CELLS (GRID * GRID)
 #define DEVIATION 0.1  // of the smoothing, in units of the data
 #define TRUNCATION 4.0 // deviations
-#define MODE_REACH 3.0 // deviations within which a sample counts for a mode
 #define FAIR_PART 0.2  // of its fair share that a mode must hold to be covered
 
 void sr_toy_grid(sr_toy toy, float *x) {
@@ -73,7 +72,7 @@ static void smooth_line(double *line, size_t stride, long reach, const double *w
         line[i * stride] = out[i];
 }
 
-static void smooth(double window, double *mass) {
+void sr_toy_smooth(double window, double *mass) {
     double cell = 2 * window / GRID, weight[GRID + 1], sum = 0;
     long reach = (long)ceil(TRUNCATION * DEVIATION / cell);
     if (reach > GRID)
@@ -104,7 +103,7 @@ static double kl_of(const double *p, double p_outside, const double *q, double q
 }
 
 // A share of n independent points, with Wilson's interval (1927).
-static sr_estimate share_estimate(size_t count, size_t n) {
+sr_estimate sr_share_estimate(size_t count, size_t n) {
     double z = sr_t_quantile(INFINITY), m = (double)n, p = (double)count / m;
     double middle = (p + z * z / (2 * m)) / (1 + z * z / m);
     double half = z / (1 + z * z / m) * sqrt(p * (1 - p) / m + z * z / (4 * m * m));
@@ -119,7 +118,7 @@ static void judge_modes(sr_toy toy, size_t n, const float *x, sr_toy_scores *out
     if (out->mode_count == 0)
         return;
     size_t near = 0, covered = 0;
-    double reach = MODE_REACH * deviation;
+    double reach = SR_TOY_MODE_REACH * deviation;
     for (size_t m = 0; m < out->mode_count; m++) {
         size_t held = 0;
         for (size_t i = 0; i < n; i++)
@@ -134,24 +133,19 @@ static void judge_modes(sr_toy toy, size_t n, const float *x, sr_toy_scores *out
     }
     out->modes_covered = (double)covered;
     out->high_quality = (double)near / (double)n;
-    out->interval.high_quality = share_estimate(near, n);
+    out->interval.high_quality = sr_share_estimate(near, n);
 }
 
 // ---- divergences --------------------------------------------------------------------------------
 
-// Mass in the cells of the window, smoothed, and outside it.
-typedef struct masses {
-    double cell[CELLS], outside;
-} masses;
-
-static void masses_of_points(double window, size_t n, const float *x, masses *out) {
+void sr_toy_masses_of_points(double window, size_t n, const float *x, sr_toy_masses *out) {
     out->outside = histogram(window, n, x, out->cell);
-    smooth(window, out->cell);
+    sr_toy_smooth(window, out->cell);
 }
 
 // The density's integral over each cell by the Gauss rule of 2 x 2 points, whose error is of fourth
 // order in cell / deviation (about 1). A cell of the checkerboard lies within one square.
-static void masses_of_density(sr_toy toy, unsigned threads, masses *out) {
+void sr_toy_masses_of_density(sr_toy toy, unsigned threads, sr_toy_masses *out) {
     const double window = sr_toy_window(toy), side = 2 * window / GRID;
     const double offset[2] = {0.5 - sqrt(1.0 / 12), 0.5 + sqrt(1.0 / 12)};
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -177,16 +171,16 @@ static void masses_of_density(sr_toy toy, unsigned threads, masses *out) {
     out->outside = fmax(1 - inside, 0);
     for (size_t c = 0; c < CELLS && inside > 1; c++) // by the rule's error
         out->cell[c] /= inside;
-    smooth(window, out->cell);
+    sr_toy_smooth(window, out->cell);
 }
 
-static double divergence(const masses *p, const masses *q) {
+double sr_toy_divergence(const sr_toy_masses *p, const sr_toy_masses *q) {
     return kl_of(p->cell, p->outside, q->cell, q->outside);
 }
 
 // ---- their errors -------------------------------------------------------------------------------
 
-#define DIVERGENCES 4
+#define DIVERGENCES SR_TOY_DIVERGENCES
 
 // The value with the error of its replicates; divergences are never negative.
 static sr_estimate jackknife_estimate(double value, const double replicate[SR_GROUPS]) {
@@ -195,7 +189,7 @@ static sr_estimate jackknife_estimate(double value, const double replicate[SR_GR
 }
 
 // The points x (n, 2) that are not in group g; returns how many.
-static size_t leave_out(size_t n, const float *x, const uint8_t *group, size_t g, float *rest) {
+size_t sr_toy_leave_out(size_t n, const float *x, const uint8_t *group, size_t g, float *rest) {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
         if (group[i] == g)
@@ -207,19 +201,19 @@ static size_t leave_out(size_t n, const float *x, const uint8_t *group, size_t g
     return kept;
 }
 
-static void diverge_all(const masses *made, const masses *drawn, const masses *truth,
-                        double out[DIVERGENCES]) {
-    out[0] = divergence(made, drawn);
-    out[1] = divergence(drawn, made);
-    out[2] = divergence(truth, drawn);
-    out[3] = divergence(drawn, truth);
+void sr_toy_divergences(const sr_toy_masses *made, const sr_toy_masses *drawn,
+                        const sr_toy_masses *truth, double out[DIVERGENCES]) {
+    out[0] = sr_toy_divergence(made, drawn);
+    out[1] = sr_toy_divergence(drawn, made);
+    out[2] = sr_toy_divergence(truth, drawn);
+    out[3] = sr_toy_divergence(drawn, truth);
 }
 
 // Group g of both sets is left out at a time. made, drawn: scratch.
 static sr_status divergence_errors(double window, size_t n_data, const float *data,
                                    size_t n_samples, const float *samples, uint64_t seed,
-                                   const masses *truth, masses *made, masses *drawn,
-                                   sr_toy_scores *out) {
+                                   const sr_toy_masses *truth, sr_toy_masses *made,
+                                   sr_toy_masses *drawn, sr_toy_scores *out) {
     sr_estimate *const to[DIVERGENCES] = {&out->interval.kl, &out->interval.kl_reverse,
                                           &out->interval.kl_true, &out->interval.kl_true_reverse};
     const double value[DIVERGENCES] = {out->kl, out->kl_reverse, out->kl_true,
@@ -236,9 +230,11 @@ static sr_status divergence_errors(double window, size_t n_data, const float *da
     if (status == SR_OK)
         status = sr_groups_draw(seed, 9, n_samples, SR_GROUPS, group);
     for (size_t g = 0; g < SR_GROUPS && status == SR_OK; g++) {
-        masses_of_points(window, leave_out(n_data, data, data_group, g, rest), rest, made);
-        masses_of_points(window, leave_out(n_samples, samples, group, g, rest), rest, drawn);
-        diverge_all(made, drawn, truth, found);
+        sr_toy_masses_of_points(window, sr_toy_leave_out(n_data, data, data_group, g, rest), rest,
+                                made);
+        sr_toy_masses_of_points(window, sr_toy_leave_out(n_samples, samples, group, g, rest), rest,
+                                drawn);
+        sr_toy_divergences(made, drawn, truth, found);
         for (size_t d = 0; d < DIVERGENCES; d++)
             replicate[d][g] = found[d];
     }
@@ -253,15 +249,15 @@ static sr_status divergence_errors(double window, size_t n_data, const float *da
 static sr_status judge_divergences(sr_toy toy, size_t n_data, const float *data, size_t n_samples,
                                    const float *samples, uint64_t seed, unsigned threads,
                                    sr_toy_scores *out) {
-    masses *made = sr_alloc(3, sizeof *made);
+    sr_toy_masses *made = sr_alloc(3, sizeof *made);
     if (!made)
         return SR_ERROR_MEMORY;
-    masses *drawn = made + 1, *truth = made + 2;
-    masses_of_points(sr_toy_window(toy), n_data, data, made);
-    masses_of_points(sr_toy_window(toy), n_samples, samples, drawn);
-    masses_of_density(toy, threads, truth);
+    sr_toy_masses *drawn = made + 1, *truth = made + 2;
+    sr_toy_masses_of_points(sr_toy_window(toy), n_data, data, made);
+    sr_toy_masses_of_points(sr_toy_window(toy), n_samples, samples, drawn);
+    sr_toy_masses_of_density(toy, threads, truth);
     double found[DIVERGENCES];
-    diverge_all(made, drawn, truth, found);
+    sr_toy_divergences(made, drawn, truth, found);
     out->kl = found[0];
     out->kl_reverse = found[1];
     out->kl_true = found[2];
@@ -345,8 +341,8 @@ sr_status sr_toy_kl_grid(sr_toy toy, size_t n_data, const float *data, const dou
     if (status == SR_OK) {
         for (size_t c = 0; c < CELLS; c++)
             p[c] /= 1 - outside;
-        smooth(window, p);
-        smooth(window, q);
+        sr_toy_smooth(window, p);
+        sr_toy_smooth(window, q);
         *kl = kl_of(p, 0, q, 0);
     }
     sr_free(p);
@@ -367,7 +363,7 @@ sr_status sr_toy_kl_grid_estimate(sr_toy toy, size_t n_data, const float *data, 
     float *rest = sr_alloc(n_data, 2 * sizeof *rest);
     status = group && rest ? sr_groups_draw(seed, 8, n_data, SR_GROUPS, group) : SR_ERROR_MEMORY;
     for (size_t g = 0; g < SR_GROUPS && status == SR_OK; g++)
-        status = sr_toy_kl_grid(toy, leave_out(n_data, data, group, g, rest), rest, log_q,
+        status = sr_toy_kl_grid(toy, sr_toy_leave_out(n_data, data, group, g, rest), rest, log_q,
                                 &replicate[g]);
     if (status == SR_OK)
         *out = jackknife_estimate(value, replicate);
