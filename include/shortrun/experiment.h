@@ -131,6 +131,83 @@ SR_API sr_status sr_experiment_run(const sr_experiment *experiment, sr_results *
 SR_API sr_status sr_cell_estimate(const sr_cell *cell, const sr_run_options *options,
                                   double *seconds, double *bytes);
 
+// ---- comparisons --------------------------------------------------------------------------------
+
+// Two cells that agree in everything but the seed are one setting.
+SR_API bool sr_cell_same_but_seed(const sr_cell *a, const sr_cell *b);
+// The records of one setting that `cell` names: the beginning of a hash (at least 4 characters), a
+// filter as of sr_cell_matches, or a label ("fashion_mnist K=20 sigma=0"; the seed may be left
+// out). In order of the seed. out: new memory (sr_free), pointers into records. Errors: none, or
+// cells that differ in more than the seed (both are named).
+SR_API sr_status sr_records_select(const sr_record *records, size_t count, const char *cell,
+                                   const sr_record ***out, size_t *out_count);
+
+typedef struct sr_compare_options {
+    size_t permutations;
+    uint64_t seed;           // of permutations and groups
+    unsigned threads;        // 0: all; nothing depends on it
+    const char *data_folder; // NULL: found
+    const char *only;        // one score by name; NULL: all
+} sr_compare_options;
+// 9999 permutations, seed 1, all threads.
+SR_API void sr_compare_options_default(sr_compare_options *options);
+
+// One score of A and of B.
+typedef struct sr_score_comparison {
+    char name[48];
+    size_t n_a, n_b;        // samples of each; over seeds: pairs of seeds
+    sr_estimate a, b;       // each by itself
+    sr_estimate difference; // b - a, 95%
+    double p, p_holm;       // two-sided; adjusted by Holm for the scores of this comparison
+    const char *test;       // what p comes from
+} sr_score_comparison;
+
+#define SR_COMPARED_MAX 32
+typedef struct sr_comparison {
+    bool seeds;          // pairs of seeds are compared, else rows of samples
+    size_t n_real;       // rows of data; 0 over seeds
+    size_t permutations; // 0 over seeds, where all sign flips are counted
+    char features[128];  // network in whose features rows are compared, "" for the rows themselves
+    size_t count;
+    sr_score_comparison score[SR_COMPARED_MAX];
+} sr_comparison;
+
+// Rows of samples a (n_a, dim), b (n_b, dim) against the same rows of data.
+SR_API sr_status sr_compare_rows(size_t n_real, const float *real, size_t n_a, const float *a,
+                                 size_t n_b, const float *b, size_t dim,
+                                 const sr_compare_options *options, sr_comparison *out);
+// Points of the plane against a density: its divergences and modes beside the MMD.
+SR_API sr_status sr_compare_points(sr_toy toy, size_t n_real, const float *real, size_t n_a,
+                                   const float *a, size_t n_b, const float *b,
+                                   const sr_compare_options *options, sr_comparison *out);
+// Pairs of records of the same seeds, a[i] with b[i]: every score that all of them have.
+SR_API sr_status sr_compare_seeds(size_t pairs, const sr_record *const *a,
+                                  const sr_record *const *b, const sr_compare_options *options,
+                                  sr_comparison *out);
+
+// Compares cells by the samples that lie in the results folder. Keeps the data of one data set and
+// the features of a few cells. One call at a time.
+typedef struct sr_comparer sr_comparer;
+SR_API sr_status sr_comparer_create(const char *folder, const sr_compare_options *options,
+                                    const sr_monitor *monitor, sr_comparer **out);
+SR_API void sr_comparer_destroy(sr_comparer *comparer);
+// Errors: cells of different data sets, the same cell twice, a cell that diverged, samples that are
+// missing; what loading the data says.
+SR_API sr_status sr_comparer_cells(sr_comparer *comparer, const sr_record *a, const sr_record *b,
+                                   sr_comparison *out);
+// A cell's features (n, dim), of the data and of its samples, as they are compared: images in the
+// classifier's features, without one as they are. The arrays belong to the comparer until its next
+// call.
+typedef struct sr_cell_rows {
+    size_t n_real, n, dim;
+    const float *real, *samples;       // (n_real, dim), (n, dim)
+    size_t channels, height, width;    // of an image; height 1: none
+    const float *real_images, *images; // (n_real, ...), (n, ...)
+    const char *features;              // names the network, ""
+} sr_cell_rows;
+SR_API sr_status sr_comparer_rows(sr_comparer *comparer, const sr_record *record,
+                                  sr_cell_rows *out);
+
 // ---- profiles -----------------------------------------------------------------------------------
 
 // What is profiled: the dynamics of one network's energy under one combination of settings.

@@ -37,6 +37,23 @@ SR_API sr_status sr_table_time(const sr_record *records, size_t count, sr_table_
 SR_API sr_status sr_report_write(const sr_experiment *experiment, sr_results *results,
                                  const sr_monitor *monitor, char *html, size_t size);
 
+// ---- comparisons --------------------------------------------------------------------------------
+
+typedef enum sr_comparison_format {
+    SR_COMPARISON_TABLE, // aligned columns, then a sentence for each score
+    SR_COMPARISON_JSON,
+    SR_COMPARISON_CSV,
+    SR_COMPARISON_FORMAT_COUNT
+} sr_comparison_format;
+SR_API const char *sr_comparison_format_name(sr_comparison_format format); // "table", "json", "csv"
+
+// A comparison with the names of its two sides. The text is appended to `out`.
+SR_API sr_status sr_comparison_print(const sr_comparison *comparison, const char *a, const char *b,
+                                     sr_comparison_format format, sr_text *out);
+// "B is worse: 2.1 [0.8, 3.4], p = 0.003": what one score says about B, in one line without an end.
+// `scores`: how many were compared together; above 1 Holm's adjusted p decides and is shown.
+SR_API void sr_comparison_sentence(const sr_score_comparison *score, size_t scores, sr_text *out);
+
 // ---- profiles -----------------------------------------------------------------------------------
 
 typedef enum sr_profile_format {

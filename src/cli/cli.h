@@ -13,6 +13,7 @@ extern const cli_command cli_train_command;
 extern const cli_command cli_sample_command;
 extern const cli_command cli_energy_command;
 extern const cli_command cli_evaluate_command;
+extern const cli_command cli_compare_command;
 extern const cli_command cli_report_command;
 extern const cli_command cli_profile_command;
 extern const cli_command cli_features_command;

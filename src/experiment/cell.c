@@ -13,8 +13,11 @@
 #define TOY_DATA_SEED 1
 // Samples for judgement come from streams that no training iteration reaches.
 #define SAMPLE_EPOCH (UINT64_MAX - 1)
-#define CHUNK 1024         // chains between two looks at whether to stop
-#define IMAGES_KEPT 1024   // of an image cell's samples, in samples.npy
+#define CHUNK 1024 // chains between two looks at whether to stop
+// Of an image cell's samples, in samples.npy: so many, or more where they fit into these bytes, so
+// that cells can be compared by them later.
+#define IMAGES_KEPT 1024
+#define IMAGE_BYTES_KEPT (8u << 20)
 #define TRAINED_SHARE 0.95 // progress: the rest is sampling and judging
 
 typedef struct job {
@@ -244,7 +247,8 @@ static sr_status sample(job *j, sr_team *team, size_t tile, float *x) {
 
 static sr_status save_samples(const job *j, const float *x) {
     const sr_dataset *data = &j->cache->data;
-    const size_t n = j->cell->samples, kept = n < IMAGES_KEPT ? n : IMAGES_KEPT;
+    const size_t n = j->cell->samples, fit = IMAGE_BYTES_KEPT / (data->dim * sizeof *x);
+    const size_t most = fit > IMAGES_KEPT ? fit : IMAGES_KEPT, kept = n < most ? n : most;
     char path[1024];
     snprintf(path, sizeof path, "%s/samples.npy", j->folder);
     if (data->height <= 1) {

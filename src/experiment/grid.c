@@ -80,6 +80,12 @@ static sr_status hash_cell(sr_cell *cell) {
     return status;
 }
 
+bool sr_cell_same_but_seed(const sr_cell *a, const sr_cell *b) {
+    sr_cell other = *b;
+    other.train.seed = a->train.seed;
+    return hash_cell(&other) == SR_OK && strcmp(a->hash, other.hash) == 0;
+}
+
 sr_status sr_cell_finish(sr_cell *cell) {
     sr_status status = settle_model(cell);
     if (status != SR_OK)

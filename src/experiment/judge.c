@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-// The seed of the fresh points that 2-D samples are judged against; training points have another.
-#define TOY_JUDGE_SEED 0x6a75646765ull
 #define UNIFORM_SEED 0x756e69666full
 
 // ---- 2-D points ---------------------------------------------------------------------------------
@@ -32,7 +30,7 @@ static sr_status judge_gibbs(sr_toy toy, sr_team *team, size_t n, const float *d
     snprintf(path, sizeof path, "%s/energy.npy", folder);
     status = sr_npy_save_f32(path, 2, shape, energy);
     if (status == SR_OK)
-        status = sr_toy_kl_grid_estimate(toy, n, data, log_q, TOY_JUDGE_SEED, &kl);
+        status = sr_toy_kl_grid_estimate(toy, n, data, log_q, SR_TOY_JUDGE_SEED, &kl);
     if (status == SR_OK)
         sr_record_add_estimate(record, "kl_gibbs", &kl, n);
 done:
@@ -57,11 +55,11 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
     float *data = sr_alloc(n, 2 * sizeof *data);
     if (!data)
         return SR_ERROR_MEMORY;
-    sr_toy_sample(toy, TOY_JUDGE_SEED, 0, n, data);
+    sr_toy_sample(toy, SR_TOY_JUDGE_SEED, 0, n, data);
     snprintf(path, sizeof path, "%s/data.npy", folder);
     sr_status status = sr_npy_save_f32(path, 2, shape, data);
     if (status == SR_OK)
-        status = sr_toy_judge(toy, n, data, n, x, TOY_JUDGE_SEED, options->threads, &scores);
+        status = sr_toy_judge(toy, n, data, n, x, SR_TOY_JUDGE_SEED, options->threads, &scores);
     if (status == SR_OK) {
         add_interval(record, "kl", scores.kl, scores.interval.kl, n);
         add_interval(record, "kl_reverse", scores.kl_reverse, scores.interval.kl_reverse, n);

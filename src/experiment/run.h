@@ -66,6 +66,9 @@ void sr_reference_clear(sr_reference *reference);
 sr_status sr_reference_load(sr_reference *reference, const sr_cell *cell,
                             const sr_run_options *options, const sr_monitor *monitor);
 
+// The seed of the fresh points that 2-D samples are judged against; training points have another.
+#define SR_TOY_JUDGE_SEED 0x6a75646765ull
+
 // x: (cell->samples, dim). `team` holds the trained energy.
 sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_toy toy,
                        sr_team *team, const float *x, const char *folder, sr_record *record);

@@ -93,7 +93,8 @@ static void append_noise_comparison(const sr_section *section, sr_quantity quant
         append_value(section, quantity, &stat, out);
         append_place(section, row[i], column[i], out);
     }
-    sr_text_append(out, ".</li>\n");
+    sr_text_append(out, ". Both were picked after the fact, so that they show no difference by "
+                        "themselves.</li>\n");
 }
 
 static void append_range(const sr_section *section, const char *name, const char *before,
@@ -119,8 +120,22 @@ static void append_range(const sr_section *section, const char *name, const char
         sr_text_append(out, "<li>%s %s to %s %s.</li>\n", before, a, b, after);
 }
 
-void sr_page_findings(const sr_sections *sections, sr_text *out) {
-    for (size_t i = 0; i < sections->count; i++) {
+// What noise does, with its uncertainty.
+static sr_status append_comparisons(const sr_sections *sections,
+                                    const sr_noise_comparisons *comparisons, size_t index,
+                                    sr_text *out) {
+    sr_table table;
+    sr_status status = sr_noise_table(sections, comparisons, index, &table);
+    if (status == SR_OK && table.rows > 0)
+        sr_table_print(&table, SR_MARKUP_HTML, out);
+    sr_table_clear(&table);
+    return status;
+}
+
+sr_status sr_page_findings(const sr_sections *sections, const sr_noise_comparisons *comparisons,
+                           sr_text *out) {
+    sr_status status = SR_OK;
+    for (size_t i = 0; i < sections->count && status == SR_OK; i++) {
         const sr_section *section = &sections->list[i];
         const char *leading = sr_section_leading(section);
         const sr_metric_words words = *sr_metric_describe(leading);
@@ -139,6 +154,9 @@ void sr_page_findings(const sr_sections *sections, sr_text *out) {
         else
             sr_text_append(out, "<li>None of %zu cells diverged.</li>\n", section->count);
         append_range(section, "iteration_ms", "A training iteration took", "ms", out);
-        sr_text_append(out, "</ul></div>\n");
+        sr_text_append(out, "</ul>\n");
+        status = append_comparisons(sections, comparisons, i, out);
+        sr_text_append(out, "</div>\n");
     }
+    return status;
 }

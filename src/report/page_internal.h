@@ -7,7 +7,8 @@
 // Escaped text.
 void sr_page_text(sr_text *out, const char *text);
 // Measured statements about each section, as list items: the best entry, against noise and without
-// it, against uniform noise, cells that diverged. Every number is one of the tables'.
-void sr_page_findings(const sr_sections *sections, sr_text *out);
+// it, noise against none at the same K, against uniform noise, cells that diverged.
+sr_status sr_page_findings(const sr_sections *sections, const sr_noise_comparisons *comparisons,
+                           sr_text *out);
 
 #endif

@@ -52,6 +52,29 @@ static sr_status write_tables(const sr_report_input *input, const sr_sections *s
     return status;
 }
 
+static sr_status write_comparisons(const sr_sections *sections,
+                                   const sr_noise_comparisons *comparisons, const char *folder) {
+    sr_text csv = {0}, text = {0};
+    sr_status status = SR_OK;
+    sr_noise_csv(sections, comparisons, &csv);
+    for (size_t i = 0; i < sections->count && !status; i++) {
+        sr_table table;
+        status = sr_noise_table(sections, comparisons, i, &table);
+        if (!status && table.rows > 0) {
+            sr_table_print(&table, SR_MARKUP_TEXT, &text);
+            sr_text_append(&text, "\n");
+        }
+        sr_table_clear(&table);
+    }
+    if (!status)
+        status = write_text(folder, "noise.csv", &csv);
+    if (!status)
+        status = write_text(folder, "noise.txt", &text);
+    sr_text_clear(&csv);
+    sr_text_clear(&text);
+    return status;
+}
+
 static sr_status make_figures(const sr_report_input *input, const sr_sections *sections,
                               sr_figures *figures) {
     sr_status status = sr_figures_lines(sections, figures);
@@ -79,6 +102,7 @@ static sr_status make_folders(const sr_report_input *input, char report[], char 
 sr_status sr_report_make(const sr_report_input *input, char *html, size_t size) {
     sr_sections sections = {0};
     sr_figures figures = {0};
+    sr_noise_comparisons comparisons = {0};
     sr_text page = {0};
     char report[4096], tables[4096], drawing_error[1024] = "";
     bool missing = false;
@@ -87,6 +111,8 @@ sr_status sr_report_make(const sr_report_input *input, char *html, size_t size) 
         return status;
     if ((status = sr_sections_make(input->records, input->count, &sections)) ||
         (status = write_tables(input, &sections, tables)) ||
+        (status = sr_noise_comparisons_make(input, &sections, &comparisons)) ||
+        (status = write_comparisons(&sections, &comparisons, tables)) ||
         (status = make_figures(input, &sections, &figures)))
         goto done;
     drawn = sr_figures_draw(&figures, input->monitor, &missing);
@@ -97,7 +123,7 @@ sr_status sr_report_make(const sr_report_input *input, char *html, size_t size) 
             "gnuplot was not found: the figures' scripts and data are in %s, the pictures are "
             "missing (Debian: apt install gnuplot-nox)",
             figures.folder);
-    if ((status = sr_page_make(input, &sections, &figures, &page)) ||
+    if ((status = sr_page_make(input, &sections, &comparisons, &figures, &page)) ||
         (status = write_text(report, "report.html", &page)))
         goto done;
     if (html)
@@ -106,6 +132,7 @@ sr_status sr_report_make(const sr_report_input *input, char *html, size_t size) 
         status = sr_fail(drawn, "%s", drawing_error);
 done:
     sr_text_clear(&page);
+    sr_noise_comparisons_clear(&comparisons);
     sr_figures_clear(&figures);
     sr_sections_clear(&sections);
     return status;

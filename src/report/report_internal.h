@@ -73,6 +73,15 @@ const sr_metric_words *sr_metric_describe(const char *name);
 extern const sr_metric_words sr_metric_list[];
 const char *sr_metric_direction_words(int direction); // "lower is better"; "" for 0
 
+// ---- comparisons (comparison.c) -----------------------------------------------------------------
+
+// Decimals that show two digits of a standard error.
+int sr_error_decimals(double error);
+// "0.003", "< 0.0001"; "-" for NaN.
+void sr_p_text(double p, char *out, size_t size);
+// "2.10 [0.80, 3.40]"; the value alone where there is no interval.
+void sr_estimate_text(const sr_estimate *estimate, int decimals, char *out, size_t size);
+
 // ---- records in rows and columns (grouping.c) ---------------------------------------------------
 
 // The records of one group and data set: what makes one table.
@@ -215,6 +224,30 @@ typedef struct sr_report_input {
     const sr_monitor *monitor;
 } sr_report_input;
 
+// ---- noise against none (against_noise.c) -------------------------------------------------------
+
+// An entry with noise in the dynamics and the one without at the same K.
+typedef struct sr_noise_comparison {
+    size_t section, row, without, column;
+    size_t pairs;              // of seeds; 1: by the samples of one seed
+    size_t family;             // comparisons that p_holm is adjusted for
+    sr_score_comparison score; // a: without noise; of the leading metric
+} sr_noise_comparison;
+
+typedef struct sr_noise_comparisons {
+    size_t count, capacity;
+    sr_noise_comparison *list;
+} sr_noise_comparisons;
+
+sr_status sr_noise_comparisons_make(const sr_report_input *input, const sr_sections *sections,
+                                    sr_noise_comparisons *out);
+void sr_noise_comparisons_clear(sr_noise_comparisons *comparisons);
+// Those of one section; no rows where there are none.
+sr_status sr_noise_table(const sr_sections *sections, const sr_noise_comparisons *comparisons,
+                         size_t index, sr_table *table);
+void sr_noise_csv(const sr_sections *sections, const sr_noise_comparisons *comparisons,
+                  sr_text *out);
+
 void sr_input_cell_path(const sr_report_input *input, const sr_record *record, const char *name,
                         char *out, size_t size);
 
@@ -288,7 +321,8 @@ sr_status sr_child_run(const char *folder, const char *const *args, sr_text *err
 
 void sr_base64(const void *bytes, size_t count, sr_text *out);
 sr_status sr_page_make(const sr_report_input *input, const sr_sections *sections,
-                       const sr_figures *figures, sr_text *out);
+                       const sr_noise_comparisons *comparisons, const sr_figures *figures,
+                       sr_text *out);
 extern const char sr_page_style[]; // CSS
 
 // Everything that sr_report_write does once the records are there.
