@@ -67,8 +67,9 @@ sr_status sr_principal_create(size_t n, const float *x, size_t dim, size_t count
         status = sr_rows_create("features", n, x, dim, &rows);
     if (status == SR_OK)
         status = scatter(&rows, c);
+    sr_eigen_job job = {.vectors = true, .dim = dim, .a = c, .values = values};
     if (status == SR_OK)
-        status = sr_eigen('V', dim, c, values);
+        status = sr_eigen(1, &(sr_eigen_job *){&job}, 1);
     if (status == SR_OK && !(values[dim - 1] > 0))
         status = sr_fail(SR_ERROR_ARGUMENT, "principal components: all %zu rows are equal", n);
     if (status == SR_OK) {
