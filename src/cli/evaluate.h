@@ -23,7 +23,7 @@ typedef struct evaluate_values {
 // One side of the comparison. Images until features replace them.
 typedef struct evaluate_side {
     const char *which, *text; // "real" or "fake"; as the user named it
-    char label[512];          // what that turned out to be
+    char label[1600];         // what that turned out to be
     size_t n, dim, channels, height, width;
     float *x;          // (n, dim)
     char hash[33];     // sr_hash_hex of x as loaded
@@ -43,8 +43,8 @@ void evaluate_side_clear(evaluate_side *side);
 // What the two sides are compared in.
 typedef struct evaluate_features {
     bool inception;
-    char name[256]; // "none", "fashion_mnist classifier 1a2b3c4d, 91.6% test accuracy", ...
-    char hash[33];  // of the weights, "" without a network
+    char name[1200]; // "none", "fashion_mnist classifier 1a2b3c4d, 91.6% test accuracy", ...
+    char hash[33];   // of the weights, "" without a network
     size_t dim;
     float *inception_bias; // (SR_INCEPTION_LOGITS), NULL for other networks
 } evaluate_features;

@@ -102,9 +102,9 @@ static sr_status load_classifier(const evaluate_values *v, const char *name, net
     net->classes = sr_classifier_net(net->classifier)->outputs;
     net->chunk = CLASSIFIER_CHUNK;
     snprintf(out->hash, sizeof out->hash, "%s", sr_classifier_hash(net->classifier));
-    int length = snprintf(out->name, sizeof out->name, "%.100s classifier %.8s", name, out->hash);
+    int length = snprintf(out->name, sizeof out->name, "%s classifier %.8s", name, out->hash);
     const double accuracy = sr_classifier_accuracy(net->classifier);
-    if (accuracy == accuracy) // on record
+    if (accuracy == accuracy && length > 0 && (size_t)length < sizeof out->name) // on record
         snprintf(out->name + length, sizeof out->name - (size_t)length, ", %.1f%% test accuracy",
                  100.0 * accuracy);
     return SR_OK;

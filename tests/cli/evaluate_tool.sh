@@ -101,6 +101,14 @@ works "$program" evaluate --real batches/data_batch_2.bin --fake batches --limit
 refuses "say in which features" "$program" evaluate --real images.npy --fake png
 refuses "rows of 784.*of 3072\|rows of 3072" "$program" evaluate --real images.npy --fake batches --features none
 
+cp good.npy "$(printf 'bad\377.npy')"
+works "$program" evaluate --real good.npy --fake "$(printf 'bad\377.npy')" --metrics vendi
+refuses "UTF-8" "$program" evaluate --real good.npy --fake "$(printf 'bad\377.npy')" --metrics vendi --format json
+[ ! -e /dev/full ] || {
+    "$program" evaluate --real good.npy --fake good.npy --metrics vendi >/dev/full 2>err
+    [ $? = 1 ] && grep -q '^shortrun: writing' err || wrong "evaluate >/dev/full"
+}
+
 # cells
 works "$program" run good.yaml --results r --no-report
 cell=$(ls r/cells | head -n 1)
