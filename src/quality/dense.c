@@ -41,9 +41,6 @@ void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned thre
         size_t rows = smaller(BLOCK, dim - i), columns = smaller(BLOCK, dim - j);
         cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)n, 1.0,
                     x + i, (int)dim, x + j, (int)dim, 1.0, c + i * dim + j, (int)dim);
-        for (size_t a = 0; a < rows; a++) // the mirror image, bit for bit
-            for (size_t b = j > i ? 0 : a + 1; b < columns; b++)
-                c[(j + b) * dim + i + a] = c[(i + a) * dim + j + b];
     }
 }
 

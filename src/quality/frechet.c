@@ -152,12 +152,12 @@ static double root_trace(size_t rank, double *values) {
     return sum;
 }
 
-// m (rank, rank) = covariance of the first n fake rows' z.
+// m (rank, rank; from the diagonal on) = covariance of the first n fake rows' z.
 static void covariance(const frechet *f, size_t n, double *m) {
     size_t rank = f->rank;
-#pragma omp parallel for num_threads(f->threads)
+#pragma omp parallel for schedule(dynamic, 16) num_threads(f->threads)
     for (size_t i = 0; i < rank; i++)
-        for (size_t j = 0; j < rank; j++)
+        for (size_t j = i; j < rank; j++)
             m[i * rank + j] =
                 (f->gram[i * rank + j] - f->z_sum[i] * (f->z_sum[j] / (double)n)) / (double)(n - 1);
 }
@@ -172,6 +172,15 @@ static double plain_terms(const frechet *f, size_t n) {
         sums += f->y_sum[k] * (f->y_sum[k] / (double)n);
     }
     return mean + f->trace_a + (f->y_squares - sums) / (double)(n - 1);
+}
+
+// sum (columns) += the rows of x (n, columns), in order.
+static void column_sums(size_t n, size_t columns, const double *x, double *sum, unsigned threads) {
+#pragma omp parallel for num_threads(threads)
+    for (size_t first = 0; first < columns; first += 256)
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = first; c < columns && c < first + 256; c++)
+                sum[c] += x[i * columns + c];
 }
 
 // Takes in fake rows [first, last) of the shuffle.
@@ -194,14 +203,12 @@ static sr_status take(frechet *f, size_t first, size_t last) {
                             f->factor + c * dim + skip, (int)dim, 0.0, z + i * rank + c, (int)rank);
         }
         sr_gram_add(count, rank, z, f->gram, f->threads);
-        for (size_t i = 0; i < count; i++) {
+        column_sums(count, rank, z, f->z_sum, f->threads);
+        column_sums(count, dim, f->rows, f->y_sum, f->threads);
+#pragma omp parallel for num_threads(f->threads)
+        for (size_t i = 0; i < (f->z ? count : 0); i++)
             for (size_t c = 0; c < rank; c++)
-                f->z_sum[c] += z[i * rank + c];
-            for (size_t d = 0; d < dim; d++)
-                f->y_sum[d] += f->rows[i * dim + d];
-            for (size_t c = 0; c < rank && f->z; c++)
                 f->z[(first + i) * rank + c] = (float)z[i * rank + c];
-        }
         f->y_squares += squares(count * dim, f->rows);
     }
     sr_free(z);
@@ -242,42 +249,43 @@ static void subtract(size_t n, double *from, const double *what) {
         from[i] -= mean;
 }
 
-// u = F'^-1 x of all real rows (n, rank), in fp32.
-static float *whitened(const frechet *f) {
-    size_t n = f->real->n, rank = f->rank, dim = f->dim;
-    float *u = sr_alloc(n, rank * sizeof *u);
-    for (size_t first = 0; first < n && u; first += f->block) {
-        size_t count = n - first < f->block ? n - first : f->block;
+// form (n): sum over k of s_k (u . v_k)^2, u = F'^-1 x, of all real rows, a block at a time.
+static sr_status whitened_form(const frechet *f, const float *narrowed, double *form) {
+    size_t n = f->real->n, rank = f->rank, dim = f->dim, block = n < f->block ? n : f->block;
+    float *u = sr_alloc(block, rank * sizeof *u), *scratch = sr_alloc(block, rank * sizeof *u);
+    bool failed = !u || !scratch;
+    for (size_t first = 0; first < n && !failed; first += block) {
+        size_t count = n - first < block ? n - first : block;
         centre(f, f->real, NULL, first, count);
 #pragma omp parallel for schedule(dynamic) num_threads(f->threads)
-        for (size_t i = 0; i < count; i += 128)
+        for (size_t i = 0; i < count; i += 128) {
+            size_t rows = count - i < 128 ? count - i : 128;
+            double *x = f->rows + i * dim;
             cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit,
-                        (int)(count - i < 128 ? count - i : 128), (int)rank, 1.0, f->factor,
-                        (int)dim, f->rows + i * dim, (int)dim);
-        for (size_t i = 0; i < count; i++)
-            for (size_t c = 0; c < rank; c++)
-                u[(first + i) * rank + c] = (float)f->rows[i * dim + c];
+                        (int)rows, (int)rank, 1.0, f->factor, (int)dim, x, (int)dim);
+            for (size_t r = 0; r < rows; r++)
+                for (size_t c = 0; c < rank; c++)
+                    u[(i + r) * rank + c] = (float)x[r * dim + c];
+        }
+        sr_square_forms(count, rank, u, narrowed, rank, f->s, form + first, f->threads, scratch);
     }
-    return u;
+    sr_free(u);
+    sr_free(scratch);
+    return failed ? SR_ERROR_MEMORY : SR_OK;
 }
 
-static sr_status real_influence(const frechet *f, const double *vectors, const float *narrowed,
-                                const double *s, double *out, double *form) {
+static sr_status real_influence(const frechet *f, const float *narrowed, double *out,
+                                double *form) {
     size_t n = f->real->n, rank = f->rank;
     plain_influence(f, f->real, NULL, -1, out);
     if (f->pivot && rank) {
-        float *u = whitened(f), *scratch = sr_alloc(n, rank * sizeof *scratch);
-        if (u && scratch)
-            sr_square_forms(n, rank, u, narrowed, rank, s, form, f->threads, scratch);
-        bool failed = !u || !scratch;
-        sr_free(u);
-        sr_free(scratch);
-        if (failed)
+        if (whitened_form(f, narrowed, form) != SR_OK)
             return SR_ERROR_MEMORY;
     } else if (!f->pivot) { // x = sqrt(n - 1) F' e_i
         for (size_t k = 0; k < rank; k++)
             for (size_t i = 0; i < n; i++)
-                form[i] += (double)(n - 1) * s[k] * vectors[k * rank + i] * vectors[k * rank + i];
+                form[i] +=
+                    (double)(n - 1) * f->s[k] * f->vectors[k * rank + i] * f->vectors[k * rank + i];
     }
     subtract(n, out, form);
     return SR_OK;
@@ -501,7 +509,7 @@ static sr_status finish(const frechet *f, ladder *l, bool errors, sr_metric_valu
     sr_free(rotated);
     if (status == SR_OK && errors) {
         memset(form, 0, (n > m ? n : m) * sizeof *form);
-        status = real_influence(f, f->vectors, narrowed, f->s, real, form);
+        status = real_influence(f, narrowed, real, form);
     }
     for (size_t i = 0; i < l->count; i++)
         l->distance[i] = l->plain[i] - 2 * l->root[i];

@@ -27,8 +27,6 @@ void sr_rows_clear(sr_rows *rows);
 // The squared distance of a and b (dim), differences squared and summed in double in eight lanes:
 // the same bits for (a, b) and (b, a), on every instruction set.
 double sr_square_exact(size_t dim, const float *a, const float *b);
-// a.b likewise.
-double sr_product_exact(size_t dim, const float *a, const float *b);
 
 // ---- all pairs, tile by tile --------------------------------------------------------------------
 
@@ -196,8 +194,9 @@ sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, con
                             sr_detail *detail);
 
 #define SR_EIGEN_JOBS 5 // the most that are solved side by side
-// values (dim): eigenvalues (ascending) of the symmetric matrix a (dim, dim), and where they are
-// wanted its eigenvectors as the ROWS of a, which is overwritten in any case.
+// values (dim): eigenvalues (ascending) of the symmetric matrix a (dim, dim), of which nothing
+// below the diagonal is read, and where they are wanted its eigenvectors as the ROWS of a, which is
+// overwritten in any case.
 typedef struct sr_eigen_job {
     bool vectors;
     size_t dim;
@@ -269,10 +268,9 @@ void sr_multiply_transposed(size_t n, size_t k, size_t columns, const double *a,
 // errors. scratch: (n, count).
 void sr_square_forms(size_t n, size_t dim, const float *x, const float *vectors, size_t count,
                      const double *weight, double *out, unsigned threads, float *scratch);
-// c (dim, dim; both triangles) += x' x, x (n, dim).
+// c (dim, dim) += x' x, x (n, dim); what lies below the diagonal is not kept.
 void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads);
-// Likewise for rows in float, whose products are sums in float of up to 512 rows, added in double;
-// blocks of 256 x 256 below the diagonal are not kept.
+// Likewise for rows in float, whose products are sums in float of up to 512 rows, added in double.
 void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads);
 // Solves the jobs side by side, each on one thread.
 sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads);

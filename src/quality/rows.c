@@ -50,30 +50,7 @@ static inline __attribute__((always_inline)) double square_body(size_t dim, cons
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7])) + tail;
 }
 
-static inline __attribute__((always_inline)) double product_body(size_t dim, const float *a,
-                                                                 const float *b) {
-    vec8 sum = {0};
-    size_t d = 0;
-    for (; d + 8 <= dim; d += 8)
-        sum += __builtin_convertvector(*(const half8 *)(a + d), vec8) *
-               __builtin_convertvector(*(const half8 *)(b + d), vec8);
-    double tail = 0;
-    for (; d < dim; d++)
-        tail += (double)a[d] * b[d];
-    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7])) + tail;
-}
-
 #if defined(__x86_64__) && !defined(SR_PORTABLE)
-__attribute__((target("avx2"))) static double product_avx2(size_t dim, const float *a,
-                                                           const float *b) {
-    return product_body(dim, a, b);
-}
-
-__attribute__((target("avx512f"))) static double product_avx512(size_t dim, const float *a,
-                                                                const float *b) {
-    return product_body(dim, a, b);
-}
-
 __attribute__((target("avx2"))) static double square_avx2(size_t dim, const float *a,
                                                           const float *b) {
     return square_body(dim, a, b);
@@ -94,15 +71,4 @@ double sr_square_exact(size_t dim, const float *a, const float *b) {
         return square_avx2(dim, a, b);
 #endif
     return square_body(dim, a, b);
-}
-
-double sr_product_exact(size_t dim, const float *a, const float *b) {
-#if defined(__x86_64__) && !defined(SR_PORTABLE)
-    sr_isa isa = sr_cpu_get()->active;
-    if (isa >= SR_ISA_AVX512)
-        return product_avx512(dim, a, b);
-    if (isa >= SR_ISA_AVX2)
-        return product_avx2(dim, a, b);
-#endif
-    return product_body(dim, a, b);
 }

@@ -4,9 +4,13 @@
 // rows of equal number are a pair, and groups of pairs are left out in turn (see resample.c).
 #include "metrics.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
+
+#define SOME 128  // directions at a time
+#define BLOCK 256 // rows whose products with them are one dgemm
 
 void sr_projections_draw(uint64_t seed, size_t count, size_t dim, float *out) {
     sr_stream stream = sr_stream_make(seed, SR_PURPOSE_PROJECTION, 0);
@@ -38,10 +42,24 @@ static int compare_places(const void *a, const void *b) {
                           : (x->at > y->at) - (x->at < y->at);
 }
 
-// out (rows), sorted: the first `rows` points along the direction (dim).
-static void project(const sr_rows *points, size_t rows, const float *direction, place *out) {
+// at (directions, rows): where the first `rows` points lie along each direction (dim).
+static void project(const sr_rows *points, size_t rows, size_t count, const double *directions,
+                    double *at, unsigned threads, double *scratch) {
+    size_t dim = points->dim;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t first = 0; first < rows; first += BLOCK) {
+        size_t block = rows - first < BLOCK ? rows - first : BLOCK;
+        double *wide = scratch + (size_t)omp_get_thread_num() * BLOCK * dim;
+        for (size_t i = 0; i < block * dim; i++)
+            wide[i] = points->x[first * dim + i];
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)block, (int)dim, 1.0,
+                    directions, (int)dim, wide, (int)dim, 0.0, at + first, (int)rows);
+    }
+}
+
+static void sort(size_t rows, const double *at, place *out) {
     for (size_t i = 0; i < rows; i++)
-        out[i] = (place){sr_product_exact(points->dim, points->x + i * points->dim, direction), i};
+        out[i] = (place){at[i], i};
     qsort(out, rows, sizeof *out, compare_places);
 }
 
@@ -83,6 +101,37 @@ static void finish(const double *sums, size_t count, size_t replicates, const ui
     sr_interval(out, SR_SLICED_W2, error, (double)replicates - 2, 0, INFINITY);
 }
 
+// sums (count, replicates) of the directions [first, first + count), SOME of them at most.
+static sr_status some_directions(const sr_rows *real, const sr_rows *fake, size_t rows,
+                                 size_t count, const float *directions, size_t groups,
+                                 const uint8_t *group, unsigned threads, double *sums) {
+    size_t dim = real->dim;
+    place *sorted = sr_alloc(2 * (size_t)threads, rows * sizeof *sorted);
+    double *wide = sr_alloc(count, dim * sizeof *wide),
+           *at = sr_alloc(2 * count, rows * sizeof *at);
+    double *scratch = sr_alloc(threads, BLOCK * dim * sizeof *scratch);
+    bool failed = !sorted || !wide || !at || !scratch;
+    if (!failed) {
+        for (size_t i = 0; i < count * dim; i++)
+            wide[i] = directions[i];
+        project(real, rows, count, wide, at, threads, scratch);
+        project(fake, rows, count, wide, at + count * rows, threads, scratch);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+        for (size_t p = 0; p < count; p++) {
+            place *a = sorted + 2 * (size_t)omp_get_thread_num() * rows, *b = a + rows;
+            sort(rows, at + p * rows, a);
+            sort(rows, at + (count + p) * rows, b);
+            for (size_t r = 0; r <= groups; r++)
+                sums[p * (groups + 1) + r] = rank_squares(a, b, rows, group, r);
+        }
+    }
+    sr_free(sorted);
+    sr_free(wide);
+    sr_free(at);
+    sr_free(scratch);
+    return failed ? SR_ERROR_MEMORY : SR_OK;
+}
+
 sr_status sr_metric_sliced(const sr_rows *real, const sr_rows *fake,
                            const sr_metric_options *options, unsigned threads,
                            sr_metric_values *out) {
@@ -90,33 +139,23 @@ sr_status sr_metric_sliced(const sr_rows *real, const sr_rows *fake,
     size_t groups = options->no_errors || rows < 4 ? 0 : rows < SR_GROUPS ? rows : SR_GROUPS;
     if (!sr_size_mul(count, real->dim, &values))
         return sr_fail(SR_ERROR_MEMORY, "sliced_w2: %zu projections do not fit in memory", count);
-    place *sorted = sr_alloc(2 * (size_t)threads, rows * sizeof *sorted);
     double *sums = sr_alloc(count, (groups + 1) * sizeof *sums);
     float *drawn = sr_alloc(options->projections ? 0 : values, sizeof *drawn);
     uint8_t *group = sr_alloc(rows, 1);
-    sr_status status = sorted && sums && drawn && group ? SR_OK : SR_ERROR_MEMORY;
+    sr_status status = sums && drawn && group ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK && groups)
         status = sr_groups_draw(options->seed, 0, rows, groups, group);
-    if (status != SR_OK) {
-        status = sr_fail_context(status, "sliced_w2: ");
-        goto done;
-    }
-    if (!options->projections)
+    if (status == SR_OK && !options->projections)
         sr_projections_draw(options->seed, count, real->dim, drawn);
     const float *directions = options->projections ? options->projections : drawn;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t p = 0; p < count; p++) {
-        place *a = sorted + 2 * (size_t)omp_get_thread_num() * rows, *b = a + rows;
-        project(real, rows, directions + p * real->dim, a);
-        project(fake, rows, directions + p * real->dim, b);
-        for (size_t r = 0; r <= groups; r++)
-            sums[p * (groups + 1) + r] = rank_squares(a, b, rows, group, r);
-    }
-    finish(sums, count, groups + 1, group, rows, out);
-done:
-    sr_free(sorted);
+    for (size_t first = 0; first < count && status == SR_OK; first += SOME)
+        status = some_directions(real, fake, rows, count - first < SOME ? count - first : SOME,
+                                 directions + first * real->dim, groups, group, threads,
+                                 sums + first * (groups + 1));
+    if (status == SR_OK)
+        finish(sums, count, groups + 1, group, rows, out);
     sr_free(sums);
     sr_free(drawn);
     sr_free(group);
-    return status;
+    return status == SR_OK ? SR_OK : sr_fail_context(status, "sliced_w2: ");
 }
