@@ -492,19 +492,42 @@ static void register_layers(void) {
 
 // ---- quality ------------------------------------------------------------------------------------
 
-static void frechet(bench_state *state, void *user) {
-    enum { ROWS = 2048, DIM = 64 };
-    float *rows = sr_alloc(2 * ROWS * DIM, sizeof *rows);
+typedef struct quality_case {
+    const char *name;
+    size_t rows, dim; // of both sets
+    unsigned metrics;
+} quality_case;
+
+#define PAIRS                                                                                      \
+    (1u << SR_KID | 1u << SR_PRECISION | 1u << SR_RECALL | 1u << SR_DENSITY | 1u << SR_COVERAGE |  \
+     1u << SR_MMD2_RBF | 1u << SR_ENERGY_DISTANCE | 1u << SR_ONE_NN_ACCURACY)
+static quality_case quality_cases[] = {
+    {"frechet/2048x64", 2048, 64, 1u << SR_FRECHET},
+    {"quality/frechet/10000x2048", 10000, 2048, 1u << SR_FRECHET},
+    {"quality/frechet_infinity/10000x2048", 10000, 2048, 1u << SR_FRECHET_INFINITY},
+    {"quality/vendi/10000x2048", 10000, 2048, 1u << SR_VENDI},
+    {"quality/sliced/10000x2048", 10000, 2048, 1u << SR_SLICED_W2},
+    {"quality/c2st/10000x2048", 10000, 2048, 1u << SR_C2ST_ACCURACY},
+    {"quality/kid/10000x2048", 10000, 2048, 1u << SR_KID},
+    {"quality/pairs/10000x2048", 10000, 2048, PAIRS},
+    {"quality/all/10000x2048", 10000, 2048, (1u << SR_METRIC_COUNT) - 1},
+};
+
+static void quality(bench_state *state, void *user) {
+    const quality_case *c = user;
+    size_t values_of = c->rows * c->dim;
+    float *rows = sr_alloc(2 * values_of, sizeof *rows);
     sr_metric_options options;
     sr_metric_values values;
     sr_metric_options_default(&options);
-    options.which = 1u << SR_FRECHET;
+    options.which = c->metrics;
     if (!rows)
         bench_skip(state, "out of memory");
     else
-        sr_start_fill(SR_START_GAUSSIAN, 1, 0, 0, 2 * ROWS, DIM, rows);
+        sr_start_fill(SR_START_GAUSSIAN, 1, 0, 0, 2 * c->rows, c->dim, rows);
     while (bench_running(state)) {
-        if (sr_metrics(ROWS, rows, ROWS, rows + ROWS * DIM, DIM, &options, &values) != SR_OK)
+        if (sr_metrics(c->rows, rows, c->rows, rows + values_of, c->dim, &options, &values) !=
+            SR_OK)
             bench_skip(state, sr_error_message());
     }
     sr_free(rows);
@@ -514,6 +537,7 @@ int main(int argc, char **argv) {
     register_elements();
     register_layers();
     register_nets();
-    bench_register("frechet/2048x64", frechet, NULL, true);
+    for (size_t i = 0; i < sizeof quality_cases / sizeof *quality_cases; i++)
+        bench_register(quality_cases[i].name, quality, &quality_cases[i], true);
     return bench_main(argc, argv);
 }
