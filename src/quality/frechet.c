@@ -228,6 +228,7 @@ static float *narrow(size_t count, const double *x) {
 // out (n): the part of the influence of the rows' mean and trace; sign +1: fake, -1: real.
 static void plain_influence(const frechet *f, const sr_rows *x, const size_t *order, double sign,
                             double *out) {
+#pragma omp parallel for num_threads(f->threads)
     for (size_t i = 0; i < x->n; i++) {
         const float *row = x->x + (order ? order[i] : i) * f->dim;
         double sum = 0;

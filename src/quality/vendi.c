@@ -14,7 +14,8 @@
 #define BLOCK 1024
 
 // out (count, dim): rows from `first` on, each of length 1.
-static void unit_rows(const sr_rows *x, size_t first, size_t count, double *out) {
+static void unit_rows(const sr_rows *x, size_t first, size_t count, unsigned threads, double *out) {
+#pragma omp parallel for num_threads(threads)
     for (size_t i = 0; i < count; i++) {
         const float *row = x->x + (first + i) * x->dim;
         double squares = 0;
@@ -33,7 +34,7 @@ static sr_status similarity(const sr_rows *x, bool tall, unsigned threads, doubl
         return SR_ERROR_MEMORY;
     for (size_t first = 0; first < n; first += rows) {
         size_t count = n - first < rows ? n - first : rows;
-        unit_rows(x, first, count, unit);
+        unit_rows(x, first, count, threads, unit);
         if (tall)
             sr_gram_add(count, dim, unit, c, threads);
         else
@@ -67,7 +68,7 @@ static sr_status row_terms(const sr_rows *x, bool tall, size_t side, const doubl
         narrow[i] = (float)vectors[i];
     for (size_t first = 0; first < n && !failed; first += BLOCK) {
         size_t count = n - first < BLOCK ? n - first : BLOCK;
-        unit_rows(x, first, count, unit);
+        unit_rows(x, first, count, threads, unit);
         for (size_t i = 0; i < count * dim; i++)
             rows[i] = (float)unit[i];
         sr_square_forms(count, dim, rows, narrow, side, weight, a + first, threads, scratch);
