@@ -38,6 +38,13 @@ typedef struct score_plot {
 
 // ---- ranges -------------------------------------------------------------------------------------
 
+// The ends of an entry's bar: one deviation over seeds, the 95% interval of one seed.
+static void bar_of(const sr_stat *stat, double *low, double *high) {
+    const bool one = stat->n == 1 && isfinite(stat->low) && isfinite(stat->high);
+    *low = one ? stat->low : stat->mean - stat->deviation;
+    *high = one ? stat->high : stat->mean + stat->deviation;
+}
+
 // A logarithmic axis where values span more than a factor of 20 (and are positive), else from zero.
 static void choose_scale(const sr_section *section, score_panel *panel) {
     double low = INFINITY, high = -INFINITY;
@@ -46,8 +53,11 @@ static void choose_scale(const sr_section *section, score_panel *panel) {
             sr_stat stat = sr_section_stat(section, r, c, panel->quantity);
             if (stat.n == 0)
                 continue;
-            low = fmin(low, stat.mean);
-            high = fmax(high, stat.mean + stat.deviation);
+            double bar_low, bar_high;
+            bar_of(&stat, &bar_low, &bar_high);
+            // a logarithmic axis has no room for a bar that reaches 0
+            low = fmin(low, bar_low > 0 ? bar_low : stat.mean);
+            high = fmax(high, bar_high);
         }
     }
     panel->logarithmic = low > 0 && high / low > 20;
@@ -99,14 +109,19 @@ static void print_steps_axis(const sr_section *section, sr_text *script) {
 
 // ---- one line -----------------------------------------------------------------------------------
 
-static void print_point(score_plot *plot, double x, const sr_stat *stat) {
+static void print_point(score_plot *plot, const score_panel *panel, double x, const sr_stat *stat) {
     if (stat->cells == 0)
         return;
-    if (stat->n > 0)
-        sr_text_append(&plot->data, "%g %.8g %.8g %zu %zu\n", x, stat->mean, stat->deviation,
+    if (stat->n > 0) {
+        double low, high;
+        bar_of(stat, &low, &high);
+        if (panel->logarithmic && !(low > 0))
+            low = panel->low / 2; // below the frame
+        sr_text_append(&plot->data, "%g %.8g %.8g %.8g %zu %zu\n", x, stat->mean, low, high,
                        stat->n, stat->diverged);
-    else
-        sr_text_append(&plot->data, "%g NaN NaN 0 %zu\n", x, stat->diverged); // breaks the line
+    } else {
+        sr_text_append(&plot->data, "%g NaN NaN NaN 0 %zu\n", x, stat->diverged); // breaks the line
+    }
 }
 
 // A cross above the frame, out of the way of the data, where nothing is left to plot.
@@ -119,14 +134,14 @@ static void print_cross(score_plot *plot, double x, size_t line, const char *col
 }
 
 static void begin_block(score_plot *plot, const char *panel_title, size_t line) {
-    sr_text_append(&plot->data, "%s# block %zu: %s; %s\n# x mean deviation seeds diverged\n",
+    sr_text_append(&plot->data, "%s# block %zu: %s; %s\n# x mean low high seeds diverged\n",
                    plot->block ? "\n\n" : "", plot->block, panel_title, plot->legend[line].label);
     plot->block++;
 }
 
 // `x_shift`: the x that is plotted, so that bars of neighbouring lines do not hide each other.
 static void print_clause(score_plot *plot, size_t block, size_t line, const char *x_shift) {
-    sr_text_append(&plot->script, "%s'%s.dat' index %zu using (%s):2:3 with yerrorlines ",
+    sr_text_append(&plot->script, "%s'%s.dat' index %zu using (%s):2:3:4 with yerrorlines ",
                    line ? ", \\\n    " : "plot ", plot->figure->name, block, x_shift);
     sr_layout_style(&plot->script, plot->legend[line].style, 1.8, true);
 }
@@ -161,7 +176,7 @@ static void print_steps_panel(score_plot *plot, const score_panel *panel) {
         begin_block(plot, panel->title, line);
         for (size_t c = 0; c < section->columns; c++) {
             sr_stat stat = sr_section_stat(section, line, c, panel->quantity);
-            print_point(plot, (double)section->steps[c], &stat);
+            print_point(plot, panel, (double)section->steps[c], &stat);
             if (stat.n == 0 && stat.diverged > 0 && !panel->quantity.timing)
                 print_cross(plot, (double)section->steps[c], line, plot->legend[line].style.colour);
         }
@@ -236,7 +251,7 @@ static void print_noise_line(score_plot *plot, const score_panel *panel, const n
         while (at + 1 < sigmas && sigma[at] != section->row_cells[r]->cell.train.dynamics.noise)
             at++;
         sr_stat stat = sr_section_stat(section, r, column, panel->quantity);
-        print_point(plot, (double)at, &stat);
+        print_point(plot, panel, (double)at, &stat);
         if (stat.n == 0 && stat.diverged > 0)
             print_cross(plot, (double)at, line, plot->legend[line].style.colour);
     }
@@ -333,11 +348,23 @@ static bool bars(const sr_section *section, sr_quantity quantity) {
     return false;
 }
 
+static bool one_interval(const sr_section *section, sr_quantity quantity) {
+    for (size_t i = 0; i < section->count; i++) {
+        const sr_value *value = sr_record_value(section->records[i], quantity);
+        if (value && isfinite(value->low))
+            return true;
+    }
+    return false;
+}
+
 static void describe(score_plot *plot, const char *what, const char *against) {
     sr_figure *figure = plot->figure;
     bool many = bars(plot->section, plot->panel[0].quantity);
     snprintf(figure->caption, sizeof figure->caption, "%s against %s.%s%s%s", what, against,
-             many ? " Means over seeds; bars are one standard deviation." : " One seed.",
+             many ? " Means over seeds; bars are one standard deviation."
+             : one_interval(plot->section, plot->panel[0].quantity)
+                 ? " One seed; bars are 95% intervals over new data and new samples."
+                 : " One seed.",
              plot->panel[0].logarithmic ? " Logarithmic axes." : "",
              plot->all_diverged ? " A cross above the frame: every seed diverged." : "");
     snprintf(figure->alt, sizeof figure->alt, "Line plot of %s against %s on %.120s.", what,

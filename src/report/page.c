@@ -307,8 +307,9 @@ static void append_panels(page_writer *page, size_t index) {
 }
 
 static void append_section(page_writer *page, size_t index) {
-    static const sr_figure_kind plots[] = {SR_FIGURE_SCORE_STEPS, SR_FIGURE_SCORE_NOISE,
-                                           SR_FIGURE_TRACE, SR_FIGURE_GAP, SR_FIGURE_TIME};
+    static const sr_figure_kind plots[] = {
+        SR_FIGURE_SCORE_STEPS, SR_FIGURE_SCORE_NOISE, SR_FIGURE_COMPONENTS, SR_FIGURE_NEIGHBOURS,
+        SR_FIGURE_TRACE,       SR_FIGURE_GAP,         SR_FIGURE_TIME};
     const sr_section *section = &page->sections->list[index];
     sr_text *out = page->out;
     sr_text_append(out, "<section id=\"set-%s\">\n<h2>", section->slug);

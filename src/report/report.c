@@ -84,6 +84,8 @@ static sr_status make_figures(const sr_report_input *input, const sr_sections *s
         status = sr_figures_panels(input, sections, figures);
     if (!status)
         status = sr_figures_grids(input, sections, figures);
+    if (!status)
+        status = sr_figures_features(input, sections, figures);
     return status;
 }
 

@@ -258,18 +258,20 @@ typedef enum sr_figure_kind {
     SR_FIGURE_GAP,
     SR_FIGURE_TRACE,
     SR_FIGURE_OVERVIEW,
-    SR_FIGURE_PANELS,   // 2-D: one cell
-    SR_FIGURE_SAMPLES,  // images: one cell's grid, made without gnuplot
-    SR_FIGURE_DATA,     // images: training data in the same grid
-    SR_FIGURE_ROOFLINE, // of a profile
-    SR_FIGURE_BARS      // times of profiles
+    SR_FIGURE_PANELS,     // 2-D: one cell
+    SR_FIGURE_SAMPLES,    // images: one cell's grid, made without gnuplot
+    SR_FIGURE_DATA,       // images: training data in the same grid
+    SR_FIGURE_COMPONENTS, // images: features of data and samples in two principal components
+    SR_FIGURE_NEIGHBOURS, // images: samples beside their nearest training images
+    SR_FIGURE_ROOFLINE,   // of a profile
+    SR_FIGURE_BARS        // times of profiles
 } sr_figure_kind;
 
 typedef struct sr_figure {
     sr_figure_kind kind;
     size_t section, row, column;
     char name[160];    // file name without suffix
-    char caption[512]; // what it shows, plain text
+    char caption[768]; // what it shows, plain text
     char alt[320];     // the same in short
     size_t width;      // CSS pixels
 } sr_figure;
@@ -309,6 +311,8 @@ sr_status sr_figures_panels(const sr_report_input *input, const sr_sections *sec
                             sr_figures *figures);
 sr_status sr_figures_grids(const sr_report_input *input, const sr_sections *sections,
                            sr_figures *figures);
+sr_status sr_figures_features(const sr_report_input *input, const sr_sections *sections,
+                              sr_figures *figures);
 // Runs gnuplot in figures->folder on every script. *missing: there is no gnuplot (and nothing was
 // done).
 sr_status sr_figures_draw(const sr_figures *figures, const sr_monitor *monitor, bool *missing);
