@@ -191,6 +191,8 @@ typedef struct sr_comparer sr_comparer;
 SR_API sr_status sr_comparer_create(const char *folder, const sr_compare_options *options,
                                     const sr_monitor *monitor, sr_comparer **out);
 SR_API void sr_comparer_destroy(sr_comparer *comparer);
+// One score by name from now on, as sr_compare_options.only; NULL: all.
+SR_API void sr_comparer_only(sr_comparer *comparer, const char *name);
 // Errors: cells of different data sets, the same cell twice, a cell that diverged, samples that are
 // missing; what loading the data says.
 SR_API sr_status sr_comparer_cells(sr_comparer *comparer, const sr_record *a, const sr_record *b,

@@ -180,6 +180,10 @@ sr_status sr_comparer_create(const char *folder, const sr_compare_options *optio
     return SR_OK;
 }
 
+void sr_comparer_only(sr_comparer *comparer, const char *name) {
+    comparer->options.only = name;
+}
+
 void sr_comparer_destroy(sr_comparer *comparer) {
     if (!comparer)
         return;
@@ -190,19 +194,28 @@ void sr_comparer_destroy(sr_comparer *comparer) {
     sr_free(comparer);
 }
 
-// x: new memory, (n, dim).
-static sr_status load_samples(const sr_comparer *c, const sr_record *record, size_t dim, size_t *n,
-                              float **x) {
-    char path[1024], label[512];
-    sr_array array = {0};
-    *x = NULL;
-    sr_results_cell_path(&c->folder, record->cell.hash, "samples.npy", path, sizeof path);
+// Before the data is loaded for nothing.
+static sr_status find_samples(const sr_comparer *c, const sr_record *record, char *path,
+                              size_t size) {
+    char label[512];
+    sr_results_cell_path(&c->folder, record->cell.hash, "samples.npy", path, size);
     if (!sr_file_exists(path)) {
         sr_cell_label(&record->cell, label, sizeof label);
         return sr_fail(SR_ERROR_IO, "%s: no such file, so %s cannot be compared by its samples",
                        path, label);
     }
-    sr_status status = sr_npy_load(path, &array);
+    return SR_OK;
+}
+
+// x: new memory, (n, dim).
+static sr_status load_samples(const sr_comparer *c, const sr_record *record, size_t dim, size_t *n,
+                              float **x) {
+    char path[1024];
+    sr_array array = {0};
+    *x = NULL;
+    sr_status status = find_samples(c, record, path, sizeof path);
+    if (status == SR_OK)
+        status = sr_npy_load(path, &array);
     size_t found = 1;
     for (size_t d = 1; d < array.rank; d++)
         found *= array.shape[d];
@@ -315,7 +328,12 @@ static sr_status compare_images(sr_comparer *c, const sr_record *a, const sr_rec
                                 sr_comparison *out) {
     slot *of_a, *of_b;
     const sr_reference *reference = &c->reference;
-    sr_status status = load_reference(c, &a->cell);
+    char path[1024];
+    sr_status status = find_samples(c, a, path, sizeof path);
+    if (status == SR_OK)
+        status = find_samples(c, b, path, sizeof path);
+    if (status == SR_OK)
+        status = load_reference(c, &a->cell);
     if (status == SR_OK)
         status = find_slot(c, a, NULL, &of_a);
     if (status == SR_OK)
@@ -393,7 +411,10 @@ sr_status sr_comparer_rows(sr_comparer *comparer, const sr_record *record, sr_ce
     const sr_reference *reference = &comparer->reference;
     slot *s = NULL;
     *out = (sr_cell_rows){0};
-    sr_status status = load_reference(comparer, &record->cell);
+    char path[1024];
+    sr_status status = find_samples(comparer, record, path, sizeof path);
+    if (status == SR_OK)
+        status = load_reference(comparer, &record->cell);
     if (status == SR_OK)
         status = find_slot(comparer, record, NULL, &s);
     if (status != SR_OK)

@@ -81,9 +81,10 @@ static sr_status hash_cell(sr_cell *cell) {
 }
 
 bool sr_cell_same_but_seed(const sr_cell *a, const sr_cell *b) {
-    sr_cell other = *b;
-    other.train.seed = a->train.seed;
-    return hash_cell(&other) == SR_OK && strcmp(a->hash, other.hash) == 0;
+    sr_cell left = *a, right = *b;
+    left.train.seed = right.train.seed = 0;
+    return hash_cell(&left) == SR_OK && hash_cell(&right) == SR_OK &&
+           strcmp(left.hash, right.hash) == 0;
 }
 
 sr_status sr_cell_finish(sr_cell *cell) {

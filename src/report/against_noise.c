@@ -141,14 +141,13 @@ static sr_status compare_section(const sr_report_input *input, const sr_sections
     const sr_section *section = &sections->list[index];
     const size_t first = out->count;
     sr_compare_options options;
-    sr_comparer *comparer = NULL;
     sr_compare_options_default(&options);
     options.only = sr_section_leading(section);
     const sr_record **a = sr_alloc(section->count, sizeof *a);
     const sr_record **b = sr_alloc(section->count, sizeof *b);
     sr_status status = a && b ? SR_OK : SR_ERROR_MEMORY;
-    if (status == SR_OK)
-        status = sr_comparer_create(input->folder, &options, NULL, &comparer);
+    if (input->comparer)
+        sr_comparer_only(input->comparer, options.only);
     for (size_t column = 0; column < section->columns && status == SR_OK; column++) {
         for (size_t row = 0; row < section->rows && status == SR_OK; row++) {
             sr_noise_comparison c = {.section = index, .row = row, .column = column};
@@ -157,11 +156,10 @@ static sr_status compare_section(const sr_report_input *input, const sr_sections
                 continue;
             sr_monitor_progress(input->monitor, "report", "comparing", (double)column,
                                 (double)section->columns);
-            if (compare_pair(section, comparer, &options, a, b, &c))
+            if (compare_pair(section, input->comparer, &options, a, b, &c))
                 status = add(out, &c);
         }
     }
-    sr_comparer_destroy(comparer);
     sr_free(a);
     sr_free(b);
     return status == SR_OK ? adjust(out, first) : status;
@@ -194,7 +192,7 @@ static const char *verdict(const sr_noise_comparison *c) {
 sr_status sr_noise_table(const sr_sections *sections, const sr_noise_comparisons *comparisons,
                          size_t index, sr_table *table) {
     static const char *const head[] = {"K",          "with", "noise-free", "with noise",
-                                       "difference", "p",    "p (Holm)",   "noise is"};
+                                       "difference", "p",    "p (Holm)",   "effect"};
     const sr_section *section = &sections->list[index];
     const sr_noise_comparison *first = NULL;
     sr_table_init(table, sizeof head / sizeof *head, 2);

@@ -324,17 +324,13 @@ static sr_status neighbours_figure(const sr_sections *sections, size_t index, sr
 
 sr_status sr_figures_features(const sr_report_input *input, const sr_sections *sections,
                               sr_figures *figures) {
-    sr_compare_options options;
-    sr_comparer *comparer;
-    sr_compare_options_default(&options);
-    sr_status status = sr_comparer_create(input->folder, &options, NULL, &comparer);
-    for (size_t i = 0; i < sections->count && !status; i++) {
+    sr_status status = SR_OK;
+    for (size_t i = 0; input->comparer && i < sections->count && !status; i++) {
         if (sections->list[i].toy)
             continue;
-        status = components_figure(sections, i, comparer, figures);
+        status = components_figure(sections, i, input->comparer, figures);
         if (!status)
-            status = neighbours_figure(sections, i, comparer, figures);
+            status = neighbours_figure(sections, i, input->comparer, figures);
     }
-    sr_comparer_destroy(comparer);
     return status;
 }

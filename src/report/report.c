@@ -101,7 +101,7 @@ static sr_status make_folders(const sr_report_input *input, char report[], char 
     return status ? status : sr_folder_make(figures->folder);
 }
 
-sr_status sr_report_make(const sr_report_input *input, char *html, size_t size) {
+static sr_status make_report(const sr_report_input *input, char *html, size_t size) {
     sr_sections sections = {0};
     sr_figures figures = {0};
     sr_noise_comparisons comparisons = {0};
@@ -137,5 +137,21 @@ done:
     sr_noise_comparisons_clear(&comparisons);
     sr_figures_clear(&figures);
     sr_sections_clear(&sections);
+    return status;
+}
+
+sr_status sr_report_make(const sr_report_input *input, char *html, size_t size) {
+    sr_report_input with = *input;
+    sr_compare_options options;
+    sr_compare_options_default(&options);
+    sr_status status = SR_OK;
+    if (!with.comparer) // no monitor: that data or samples are missing is no news here
+        status = sr_comparer_create(input->folder, &options, NULL, &with.comparer);
+    if (status == SR_ERROR_ARGUMENT) // a path too long is refused where files are written
+        status = SR_OK;
+    if (status == SR_OK)
+        status = make_report(&with, html, size);
+    if (!input->comparer)
+        sr_comparer_destroy(with.comparer);
     return status;
 }

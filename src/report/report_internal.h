@@ -222,6 +222,7 @@ typedef struct sr_report_input {
     const sr_record *records;
     size_t count, expected; // records there are; cells of the experiment
     const sr_monitor *monitor;
+    sr_comparer *comparer; // NULL: cells are compared by their records alone
 } sr_report_input;
 
 // ---- noise against none (against_noise.c) -------------------------------------------------------

@@ -29,6 +29,17 @@ refuses "" "$program" train --dataset rings --output m.safetensors --model mlp:d
 refuses "" "$program" train --dataset rings --output m.safetensors --model mlp:dim=2,widths=8,activation=sliu
 refuses "bash" "$program" completion fish
 
+# comparisons
+refuses "expected A B" "$program" compare
+refuses "experiment.yaml: no such file" "$program" compare K=2 K=3
+refuses "experiment.yaml: no such file" "$program" compare K=2 K=3 --results nowhere
+refuses "same file" "$program" compare a.npy a.npy --real rings
+refuses "absent.npy" "$program" compare absent.npy gone.npy --real rings
+refuses "real is for files" "$program" compare a b --real rings --results r
+refuses "need --real" "$program" compare a b --features none
+refuses "expected table" "$program" compare a b --format xml
+refuses "permutations" "$program" compare a b --permutations 0
+
 # profiles
 small="--seconds 0.01 --threads 1 --model mlp:dim=2,widths=8,activation=silu"
 refuses "expected MODEL" "$program" profile

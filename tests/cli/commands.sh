@@ -7,7 +7,7 @@ cd "$work" || exit 1
 
 works "$program" --version
 works "$program" --help
-for command in run train sample energy evaluate report profile features info completion; do
+for command in run train sample energy evaluate compare report profile features info completion; do
     works "$program" $command --help
     grep -q '^Usage: shortrun '$command "$work/out" || wrong "$command --help shows no usage"
     works "$program" help $command
@@ -30,6 +30,8 @@ if command -v bash >/dev/null; then
                    [ "${COMPREPLY[*]}" = inception ]'
     works bash -c '. ./completion.bash; COMP_WORDS=(shortrun evaluate --metrics memo); COMP_CWORD=3; _shortrun
                    [ "${COMPREPLY[*]}" = memorisation ]'
+    works bash -c '. ./completion.bash; COMP_WORDS=(shortrun compare --format j); COMP_CWORD=3; _shortrun
+                   [ "${COMPREPLY[*]}" = json ]'
 fi
 
 works "$program" train --dataset rings --iterations 30 --batch 32 --curve curve.csv --output m.safetensors
@@ -75,4 +77,22 @@ rm -r r/report
 works "$program" report r
 [ -s r/report/report.html ] || wrong "report: no page"
 works "$program" report r --tables-only --format csv
+head -n 1 "$work/out" | grep -q 'value,error,low,high,n' || wrong "report: no errors in the CSV"
+[ -s r/report/tables/noise.csv ] || wrong "report: no comparisons of noise with none"
+works "$program" compare K=2 K=3 --results r --permutations 99
+grep -q '^kl: .*, p [=<] ' "$work/out" || wrong "compare: no statement about kl"
+first=$(sed -n 's/^A: .*(\([0-9a-f]*\))$/\1/p' "$work/out")
+works "$program" compare K=3 "$first" --results r --metric kl --format csv
+[ "$(wc -l <"$work/out")" = 2 ] || wrong "compare: CSV of one metric has not two lines"
+refuses "same cell" "$program" compare K=2 "$first" --results r
+refuses "no finished cell" "$program" compare K=2 K=4 --results r
+refuses "differ in more than the seed" "$program" compare seed=1 K=3 --results r
+refuses "unknown key" "$program" compare K=2 sgima=0 --results r
+works sh -c "cd r && '$program' compare K=2 K=3 --format json --permutations 99 --threads 1"
+cp "$work/out" one.json
+works "$program" compare K=2 K=3 --results r --format json --permutations 99 --threads 2
+same "$work/out" one.json "compare on one thread and on two"
+works "$program" compare r/cells/*/samples.npy --real eight_gaussians --limit 300 --permutations 99
+grep -q 'n: 64 of A, 64 of B, 300 of the data' "$work/out" || wrong "compare: files: no n"
+works "$program" compare s.npy d.npy --real s.npy --permutations 99
 finish

@@ -187,8 +187,22 @@ static void test_whole_report(void **state) {
         snprintf(path, sizeof path, "figures/%s.svg", pictures[i]);
         assert_true(exists(&f, path));
     }
+    // where the data set is at hand, its features are drawn as well
+    sr_dataset data = {0};
+    char classifier[1024];
+    if (sr_classifier_find("fashion_mnist", classifier, sizeof classifier) == SR_OK &&
+        sr_dataset_load("fashion_mnist", NULL, SR_TRAIN, 10, 0, &data) == SR_OK) {
+        assert_true(exists(&f, "figures/fashion_mnist_components.png"));
+        assert_true(exists(&f, "figures/fashion_mnist_neighbours.svg"));
+        assert_true(exists(&f, "figures/fashion_mnist_neighbours_strip3.png"));
+    }
+    sr_dataset_clear(&data);
+    assert_false(exists(&f, "figures/eight_gaussians_components.gp")); // two features: no need
+    assert_true(exists(&f, "tables/noise.csv"));
     char *page = read_file(&f, "report/report.html");
     assert_balanced(page);
+    assert_non_null(strstr(page, "noise against none"));
+    assert_non_null(strstr(page, "6 comparisons"));
     assert_null(strstr(page, "http")); // nothing from outside
     assert_null(strstr(page, "of tests>"));
     assert_non_null(strstr(page, "Quick &lt;&amp;&gt; &quot;check&quot;"));
