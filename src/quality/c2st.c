@@ -194,8 +194,9 @@ static void store(double right, double rows, sr_metric_values *out, bool errors)
     if (!errors)
         return;
     out->error[SR_C2ST_ACCURACY] = sqrt(accuracy * (1 - accuracy) / rows);
-    out->low[SR_C2ST_ACCURACY] = centre - half;
-    out->high[SR_C2ST_ACCURACY] = centre + half;
+    // at 0 and 1 rounding would leave the value outside
+    out->low[SR_C2ST_ACCURACY] = fmin(centre - half, accuracy);
+    out->high[SR_C2ST_ACCURACY] = fmax(centre + half, accuracy);
 }
 
 sr_status sr_metric_c2st(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
