@@ -20,7 +20,12 @@
 #define LANES_VECTORS 16
 #define LANES_BLOCK 6
 #endif
+// One copy for each constant size; under the sanitizers, which make code large, one for all sizes.
+#ifdef __SANITIZE_ADDRESS__
+#define LANES_INLINE static __attribute__((noinline, unused))
+#else
 #define LANES_INLINE static inline __attribute__((always_inline))
+#endif
 
 // ---- convolution --------------------------------------------------------------------------------
 
