@@ -7,7 +7,8 @@
 // are no special case. F (rank, dim) comes from a pivoted Cholesky factorisation of Ca, or, when
 // there are no more real rows than features, it is the centred rows over sqrt(n - 1) themselves: M
 // is then a Gram matrix of the smaller side. M is the covariance of z = F y over the fake rows y.
-// Eigenvalues below rank x 2^-52 of the largest count as 0.
+// Eigenvalues below 2^-50 of the largest, what the solver may make of 0, count as 0. (They are of
+// the order of squared variances: features whose variances span 7 decades need 14.)
 //
 // Frechet distances of few rows are too large by about a constant over n. The extrapolation takes
 // the distance of the first n rows of one shuffle of the fake rows, for a number of n, fits a line
@@ -144,7 +145,7 @@ static sr_status factor_covariance(frechet *f) {
 
 // tr sqrt from the eigenvalues (rank, ascending), which become their roots.
 static double root_trace(size_t rank, double *values) {
-    double sum = 0, least = rank ? values[rank - 1] * (double)rank * 0x1p-52 : 0;
+    double sum = 0, least = rank ? values[rank - 1] * 0x1p-50 : 0;
     for (size_t i = 0; i < rank; i++) {
         values[i] = values[i] > least ? sqrt(values[i]) : 0;
         sum += values[i];

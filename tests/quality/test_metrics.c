@@ -119,6 +119,28 @@ static void test_frechet_closed_form(void **state) {
     sr_free(y);
 }
 
+// Variances that span seven decades all count: of b = a / 2 the distance is (tr C + |mu|^2) / 4.
+static void test_frechet_small_variances(void **state) {
+    enum { N = 300, DIM = 64 };
+    float *a = normals(11, N, DIM, 1, 0), *b = sr_alloc(N * DIM, sizeof *b);
+    double expected = 0;
+    for (size_t d = 0; d < DIM; d++) {
+        double mean = 0, variance = 0;
+        for (size_t i = 0; i < N; i++) {
+            a[i * DIM + d] *= d ? 3.2e-4f : 1;
+            b[i * DIM + d] = a[i * DIM + d] / 2;
+            mean += a[i * DIM + d] / (double)N;
+        }
+        for (size_t i = 0; i < N; i++)
+            variance += (a[i * DIM + d] - mean) * (a[i * DIM + d] - mean) / (N - 1.0);
+        expected += (variance + mean * mean) / 4;
+    }
+    sr_metric_values v = measure(N, a, N, b, DIM, 1);
+    near(v.value[SR_FRECHET], expected, 1e-7 * expected);
+    sr_free(a);
+    sr_free(b);
+}
+
 static void test_symmetry_and_order(void **state) {
     size_t n = 130, m = 90, dim = 7;
     float *x = normals(6, n, dim, 1, 0), *y = normals(7, m, dim, 1.2f, 0.3f);
@@ -343,6 +365,7 @@ int main(void) {
         cmocka_unit_test(test_to_itself),
         cmocka_unit_test(test_same_distribution),
         cmocka_unit_test(test_frechet_closed_form),
+        cmocka_unit_test(test_frechet_small_variances),
         cmocka_unit_test(test_symmetry_and_order),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_median),
