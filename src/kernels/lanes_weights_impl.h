@@ -283,12 +283,8 @@ static void V_NAME(lanes_weights_along)(bool pairs, size_t count, size_t columns
     }
 }
 
-// Sixteen sums as one vector: those V_WIDTH apart are added, the farthest first.
-LANES_INLINE vf lanes_halves(const float *sums) {
-    vf sum[SR_LANES / V_WIDTH];
-#pragma GCC unroll 16
-    for (size_t k = 0; k < SR_LANES / V_WIDTH; k++)
-        sum[k] = vf_load(sums + k * V_WIDTH);
+// Sixteen sums, in vectors, as one vector: those V_WIDTH apart are added, the farthest first.
+LANES_INLINE vf lanes_halves(vf *sum) {
 #pragma GCC unroll 4
     for (size_t half = SR_LANES / V_WIDTH / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
@@ -297,13 +293,21 @@ LANES_INLINE vf lanes_halves(const float *sums) {
     return sum[0];
 }
 
+LANES_INLINE vf lanes_load_halves(const float *sums) {
+    vf sum[SR_LANES / V_WIDTH];
+#pragma GCC unroll 16
+    for (size_t k = 0; k < SR_LANES / V_WIDTH; k++)
+        sum[k] = vf_load(sums + k * V_WIDTH);
+    return lanes_halves(sum);
+}
+
 static void V_NAME(lanes_fold)(size_t n, const float *in, float *out) {
     for (size_t i = 0; i < n; i += V_WIDTH, in += V_WIDTH * SR_LANES) {
         const size_t rows = n - i < V_WIDTH ? n - i : V_WIDTH;
         vf sum[V_WIDTH];
 #pragma GCC unroll 16
         for (size_t k = 0; k < V_WIDTH; k++)
-            sum[k] = k < rows ? lanes_halves(in + k * SR_LANES) : vf_set(0);
+            sum[k] = k < rows ? lanes_load_halves(in + k * SR_LANES) : vf_set(0);
         if (rows == V_WIDTH)
             vf_store(out + i, vf_fold(sum));
         else
@@ -344,14 +348,8 @@ LANES_INLINE void lanes_dots_block(bool pairs, const size_t count, size_t sample
     for (size_t first = 0; first < count; first += V_WIDTH) {
         vf folded[V_WIDTH];
 #pragma GCC unroll 16
-        for (size_t k = 0; k < V_WIDTH; k++) {
-#pragma GCC unroll 4
-            for (size_t part = SR_LANES / V_WIDTH / 2; part > 0; part /= 2)
-#pragma GCC unroll 8
-                for (size_t h = 0; h < part; h++)
-                    sum[first + k][h] = vf_add(sum[first + k][h], sum[first + k][h + part]);
-            folded[k] = sum[first + k][0];
-        }
+        for (size_t k = 0; k < V_WIDTH; k++)
+            folded[k] = lanes_halves(sum[first + k]);
         if (count - first >= V_WIDTH)
             vf_store(out + first, vf_fold(folded));
         else

@@ -234,17 +234,17 @@ static void gather_row(const native_chain *chain, const native_state *state, siz
     const sr_conv_shape *s = w->shape;
     const size_t pixel = s->in_channels * state->width, width = s->kernel_width;
     const size_t patch = w->taps * pixel;
-    void (*const gather)(size_t, size_t, const uint32_t *, size_t, uint32_t *, size_t) =
-        chain->lanes->gather;
+    const sr_lanes_kernels *kernels = chain->lanes;
     for (size_t j = 0, count; j < s->out_width; j += count, out += count * patch) {
         const sr_lanes_span *v = &chain->layers[l].forward.columns[j];
         for (count = 1; j + count < s->out_width && v->count == width && v[count].count == width;)
             count++; // all that are inside are alike
         const uint32_t *from = x ? x + v->in * pixel : NULL;
-        gather(count, v->count * pixel, from, s->stride * pixel, out + v->tap * pixel, patch);
-        gather(count, v->tap * pixel, NULL, 0, out, patch);
+        kernels->gather(count, v->count * pixel, from, s->stride * pixel, out + v->tap * pixel,
+                        patch);
+        kernels->gather(count, v->tap * pixel, NULL, 0, out, patch);
         const size_t after = v->tap + v->count;
-        gather(count, (width - after) * pixel, NULL, 0, out + after * pixel, patch);
+        kernels->gather(count, (width - after) * pixel, NULL, 0, out + after * pixel, patch);
     }
 }
 

@@ -16,19 +16,6 @@
 #define SIDE 88      // CSS pixels of an image of a pair, about
 #define STRIP_GAP 34 // below a strip, for the distances
 
-// The finished record of an entry with the lowest seed.
-static const sr_record *shown_record(const sr_section *section, size_t row, size_t column) {
-    const sr_record *shown = NULL;
-    for (size_t i = 0; i < section->count; i++) {
-        const sr_record *record = section->records[i];
-        if (section->row[i] == row && section->column[i] == column &&
-            record->state == SR_CELL_DONE &&
-            (!shown || record->cell.train.seed < shown->cell.train.seed))
-            shown = record;
-    }
-    return shown;
-}
-
 // ---- two principal components -------------------------------------------------------------------
 
 typedef struct components {
@@ -99,7 +86,7 @@ static sr_status gather_components(components *c, const sr_sections *sections,
     c->legend[0].style = (sr_line_style){"#9a9a9a", 0};
     snprintf(c->legend[0].label, sizeof c->legend[0].label, "training data");
     for (size_t r = 0; r < section->rows && c->panels < PANELS_MAX; r++) {
-        const sr_record *record = shown_record(section, r, c->column);
+        const sr_record *record = sr_section_shown(section, r, c->column);
         sr_cell_rows rows;
         if (!record || sr_comparer_rows(comparer, record, &rows) != SR_OK)
             continue; // no samples, or no data: nothing to show
@@ -291,7 +278,7 @@ static sr_status neighbours_figure(const sr_sections *sections, size_t index, sr
     if (!sr_section_best(section, (sr_quantity){false, leading},
                          sr_metric_describe(leading)->direction, &row, &column))
         return SR_OK;
-    const sr_record *record = shown_record(section, row, column);
+    const sr_record *record = sr_section_shown(section, row, column);
     if (!record || sr_comparer_rows(comparer, record, &rows) != SR_OK || rows.height < 2 ||
         (rows.channels != 1 && rows.channels != 3))
         return SR_OK;

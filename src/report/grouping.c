@@ -296,15 +296,25 @@ void sr_row_words(const sr_section *section, size_t row, const char *sigma_word,
 
 // ---- statistics ---------------------------------------------------------------------------------
 
-const sr_record *sr_section_record(const sr_section *section, size_t row, size_t column) {
+static const sr_record *first_record(const sr_section *section, size_t row, size_t column,
+                                     bool finished) {
     const sr_record *first = NULL;
     for (size_t i = 0; i < section->count; i++) {
         const sr_record *record = section->records[i];
         if (section->row[i] == row && section->column[i] == column &&
+            (!finished || record->state == SR_CELL_DONE) &&
             (!first || record->cell.train.seed < first->cell.train.seed))
             first = record;
     }
     return first;
+}
+
+const sr_record *sr_section_record(const sr_section *section, size_t row, size_t column) {
+    return first_record(section, row, column, false);
+}
+
+const sr_record *sr_section_shown(const sr_section *section, size_t row, size_t column) {
+    return first_record(section, row, column, true);
 }
 
 const sr_value *sr_record_value(const sr_record *record, sr_quantity quantity) {

@@ -112,19 +112,6 @@ static bool load_gibbs(const sr_report_input *input, const sr_record *record, do
     return fits;
 }
 
-// The finished record of an entry with the lowest seed: the one whose pictures stand for it.
-static const sr_record *shown_record(const sr_section *section, size_t row, size_t column) {
-    const sr_record *shown = NULL;
-    for (size_t i = 0; i < section->count; i++) {
-        const sr_record *record = section->records[i];
-        if (section->row[i] == row && section->column[i] == column &&
-            record->state == SR_CELL_DONE &&
-            (!shown || record->cell.train.seed < shown->cell.train.seed))
-            shown = record;
-    }
-    return shown;
-}
-
 // ---- scripts ------------------------------------------------------------------------------------
 
 static void print_density(const double *density, size_t block, const char *what, sr_text *data) {
@@ -217,7 +204,7 @@ static sr_status cell_figure(const sr_report_input *input, const sr_sections *se
                              size_t index, size_t row, size_t column, double *work,
                              sr_figures *figures) {
     const sr_section *section = &sections->list[index];
-    const sr_record *record = shown_record(section, row, column);
+    const sr_record *record = sr_section_shown(section, row, column);
     double window = sr_toy_window(section->toy_kind);
     double *data = work, *samples = work + CELLS, *density = work + 2 * CELLS,
            *scratch = work + 3 * CELLS;
@@ -326,7 +313,7 @@ static void print_overview(overview_writer *o) {
     print_overview_panel(o, 0, 0, data, "data", "no data");
     for (size_t r = 0; r < o->rows; r++) {
         for (size_t c = 0; c < o->columns; c++) {
-            const sr_record *record = shown_record(o->section, r, c);
+            const sr_record *record = sr_section_shown(o->section, r, c);
             double *samples = o->work + CELLS;
             bool there = record && load_histogram(o->input, record, "samples.npy", o->window,
                                                   samples, o->work + 3 * CELLS);

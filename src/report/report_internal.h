@@ -122,6 +122,8 @@ void sr_setting_words(const sr_section *section, const sr_cell *cell, sr_words w
 
 // The first record of an entry, by seed; NULL where there is none.
 const sr_record *sr_section_record(const sr_section *section, size_t row, size_t column);
+// The finished record of an entry with the lowest seed, whose pictures stand for it; or NULL.
+const sr_record *sr_section_shown(const sr_section *section, size_t row, size_t column);
 
 // A named number of a record.
 typedef struct sr_quantity {
