@@ -32,6 +32,12 @@ typedef struct sr_energy_ops {
     double *(*seconds)(void *workspace); // SR_PHASE_COUNT counters; NULL: not measured
     // Takes theta (parameters) over; no evaluation runs meanwhile. NULL: parameters cannot be set.
     void (*set_parameters)(void *self, const float *theta);
+    // hv (n, dim) = H(x_i) v_i, H the Hessian of E in x; v (n, dim); e (n), dx (n, dim) may be
+    // NULL. NULL: it has no Hessian.
+    void (*hessian_vector)(const void *self, void *workspace, size_t n, const float *x,
+                           const float *v, float *e, float *dx, float *hv);
+    // Room for hessian_vector in a workspace; called once. NULL: none is needed.
+    sr_status (*reserve_hessian)(const void *self, void *workspace);
     void (*destroy)(void *self); // NULL: nothing to release
 } sr_energy_ops;
 
@@ -97,6 +103,19 @@ SR_API void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspac
                                      size_t n, const float *x, const float *weight, float *e,
                                      float *dtheta);
 
+// SR_OK where the energy has a Hessian that says something; else SR_ERROR_UNSUPPORTED with the
+// reason: a function of a user's without one, or a network whose activation has no curvature (relu,
+// leaky_relu: the Hessian is zero almost everywhere and blind to the kinks).
+SR_API sr_status sr_energy_check_hessian(const sr_energy *energy);
+// Room for Hessian-vector products in this workspace; the first call allocates, others do nothing.
+SR_API sr_status sr_energy_reserve_hessian(sr_energy_workspace *workspace);
+// Hessian-vector products hv (n, dim) = H(x_i) v_i of x, v (n, dim), n <= tile: forward over
+// reverse, the tangent of the gradient in the direction v (Pearlmutter 1994). e (n), dx (n, dim) or
+// NULL. Only after sr_energy_reserve_hessian, and not between load and store.
+SR_API void sr_energy_hessian_vector(const sr_energy *energy, sr_energy_workspace *workspace,
+                                     size_t n, const float *x, const float *v, float *e, float *dx,
+                                     float *hv);
+
 // A tile of chains that stays in the workspace for many steps x <- update(x, grad E(x)), to the
 // same bits as sr_energy_evaluate followed by the normals and the update of sr_kernels. Only where
 // sr_energy_is_resident says true.
@@ -133,6 +152,10 @@ SR_API void sr_team_evaluate(sr_team *team, size_t n, const float *x, float *e, 
 // Allocates its partial sums on first use for this n. SR_ERROR_UNSUPPORTED without parameters.
 SR_API sr_status sr_team_gradient_theta(sr_team *team, size_t n, const float *x,
                                         const float *weight, float *e, float *dtheta);
+// Any n: hv (n, dim) = H(x_i) v_i; e (n), dx (n, dim) or NULL. Allocates on first use. Errors:
+// those of sr_energy_check_hessian, memory.
+SR_API sr_status sr_team_hessian_vector(sr_team *team, size_t n, const float *x, const float *v,
+                                        float *e, float *dx, float *hv);
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,7 @@
 #include <shortrun/energy.h>
 #include <shortrun/quality.h>
 #include <shortrun/dynamics.h>
+#include <shortrun/density.h>
 #include <shortrun/train.h>
 #include <shortrun/experiment.h>
 #include <shortrun/report.h>

@@ -60,10 +60,10 @@ static mixture *mixture_create(size_t dim, size_t count, const double *centres,
     return m;
 }
 
-// One thread's scratch: a logit, then a share, for every component.
+// One thread's scratch: a logit, then a share, for every component; and as much for Hessians.
 static sr_status mixture_workspace(const void *self, void **workspace) {
     const mixture *m = self;
-    *workspace = sr_alloc(m->count, sizeof(double));
+    *workspace = sr_alloc(m->count, 2 * sizeof(double));
     return *workspace ? SR_OK : SR_ERROR_MEMORY;
 }
 
@@ -94,6 +94,32 @@ static void gaussian_evaluate(const void *self, void *workspace, size_t n, const
     }
 }
 
+// H = p I - p^2 sum_i r_i (d_i - m) (d_i - m)^T, p = 1 / deviation^2, d_i = x - c_i, m = sum_i r_i
+// d_i.
+static void gaussian_hessian(const void *self, void *workspace, size_t n, const float *x,
+                             const float *v, float *e, float *dx, float *hv) {
+    const mixture *m = self;
+    const double p = m->precision;
+    double *share = workspace, *along = share + m->count; // along: d_i . v
+    for (size_t s = 0; s < n; s++, x += m->dim, v += m->dim, hv += m->dim) {
+        // leaves the shares of x in the workspace
+        gaussian_evaluate(self, workspace, 1, x, e ? e + s : NULL, dx ? dx + s * m->dim : NULL);
+        double mean = 0;
+        for (size_t i = 0; i < m->count; i++) {
+            along[i] = 0;
+            for (size_t j = 0; j < m->dim; j++)
+                along[i] += (x[j] - m->centres[i * m->dim + j]) * v[j];
+            mean += share[i] * along[i];
+        }
+        for (size_t j = 0; j < m->dim; j++) {
+            double sum = 0; // that of r_i (along_i - mean) is zero: d_i may stand for d_i - m
+            for (size_t i = 0; i < m->count; i++)
+                sum += share[i] * (along[i] - mean) * (x[j] - m->centres[i * m->dim + j]);
+            hv[j] = (float)(p * v[j] - p * p * sum);
+        }
+    }
+}
+
 static sr_status check_weights(size_t count, const double *weights, double *sum) {
     *sum = 0;
     for (size_t i = 0; i < count; i++) {
@@ -114,6 +140,7 @@ sr_status sr_energy_gaussian_mixture(size_t dim, size_t count, const double *cen
                                      double deviation, const double *weights, sr_energy **out) {
     static const sr_energy_ops ops = {
         .evaluate = gaussian_evaluate,
+        .hessian_vector = gaussian_hessian,
         .workspace_create = mixture_workspace,
         .workspace_destroy = sr_free,
         .destroy = mixture_destroy,
@@ -166,9 +193,37 @@ static void rings_evaluate(const void *self, void *workspace, size_t n, const fl
     }
 }
 
+// E depends on the radius alone: H = E'' u u^T + E' / |x| (I - u u^T), u = x / |x|; at the origin,
+// where the gradient is taken as 0, so is H.
+static void rings_hessian(const void *self, void *workspace, size_t n, const float *x,
+                          const float *v, float *e, float *dx, float *hv) {
+    const mixture *m = self;
+    const double p = m->precision;
+    double *share = workspace;
+    for (size_t s = 0; s < n; s++, x += 2, v += 2, hv += 2) {
+        rings_evaluate(self, workspace, 1, x, e ? e + s : NULL, dx ? dx + 2 * s : NULL);
+        const double a = x[0], b = x[1], radius = hypot(a, b);
+        double slope = 0, curvature = p;
+        for (size_t r = 0; r < m->count; r++)
+            slope += share[r] * p * (radius - m->centres[r]);
+        for (size_t r = 0; r < m->count; r++) {
+            const double d = p * (radius - m->centres[r]) - slope;
+            curvature -= share[r] * d * d;
+        }
+        if (radius == 0) {
+            hv[0] = hv[1] = 0;
+            continue;
+        }
+        const double along = (a * v[0] + b * v[1]) / radius, around = slope / radius;
+        hv[0] = (float)(around * v[0] + (curvature - around) * along * a / radius);
+        hv[1] = (float)(around * v[1] + (curvature - around) * along * b / radius);
+    }
+}
+
 sr_status sr_energy_rings(size_t count, const double *radii, double deviation, sr_energy **out) {
     static const sr_energy_ops ops = {
         .evaluate = rings_evaluate,
+        .hessian_vector = rings_hessian,
         .workspace_create = mixture_workspace,
         .workspace_destroy = sr_free,
         .destroy = mixture_destroy,
@@ -212,8 +267,17 @@ static void quadratic_evaluate(const void *self, void *workspace, size_t n, cons
     }
 }
 
+static void quadratic_hessian(const void *self, void *workspace, size_t n, const float *x,
+                              const float *v, float *e, float *dx, float *hv) {
+    const quadratic *q = self;
+    quadratic_evaluate(self, workspace, n, x, e, dx);
+    for (size_t i = 0; i < n * q->dim; i++)
+        hv[i] = (float)(q->precision * v[i]);
+}
+
 sr_status sr_energy_quadratic(size_t dim, double deviation, sr_energy **out) {
-    static const sr_energy_ops ops = {.evaluate = quadratic_evaluate, .destroy = sr_free};
+    static const sr_energy_ops ops = {
+        .evaluate = quadratic_evaluate, .hessian_vector = quadratic_hessian, .destroy = sr_free};
     *out = NULL;
     sr_status status = check_deviation(deviation);
     if (status)

@@ -110,6 +110,34 @@ void sr_energy_gradient_theta(const sr_energy *energy, sr_energy_workspace *work
     energy->ops.gradient_theta(energy->self, workspace->scratch, n, x, weight, e, dtheta);
 }
 
+sr_status sr_energy_check_hessian(const sr_energy *energy) {
+    if (!energy->ops.hessian_vector)
+        return sr_fail(SR_ERROR_UNSUPPORTED, "this energy has no Hessian-vector product");
+    const sr_plan *plan = sr_energy_plan(energy);
+    const sr_net *net = plan ? sr_plan_net(plan) : NULL;
+    for (size_t l = 0; net && l + 1 < net->layer_count; l++)
+        if (net->layers[l].activation == SR_RELU || net->layers[l].activation == SR_LEAKY_RELU)
+            return sr_fail(SR_ERROR_UNSUPPORTED,
+                           "activation %s has no curvature: the energy's Hessian is zero almost "
+                           "everywhere and says nothing; train with silu, softplus, gelu or tanh",
+                           sr_activation_name(net->layers[l].activation));
+    return SR_OK;
+}
+
+sr_status sr_energy_reserve_hessian(sr_energy_workspace *workspace) {
+    const sr_energy *energy = workspace->energy;
+    if (workspace->hessian || !energy->ops.reserve_hessian)
+        return SR_OK;
+    const sr_status status = energy->ops.reserve_hessian(energy->self, workspace->scratch);
+    workspace->hessian = status == SR_OK;
+    return status;
+}
+
+void sr_energy_hessian_vector(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                              const float *x, const float *v, float *e, float *dx, float *hv) {
+    energy->ops.hessian_vector(energy->self, workspace->scratch, n, x, v, e, dx, hv);
+}
+
 bool sr_energy_is_resident(const sr_energy *energy) {
     return energy->resident;
 }

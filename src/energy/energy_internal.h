@@ -17,6 +17,7 @@ struct sr_energy_workspace {
     void *scratch;   // what ops.workspace_create made, or NULL
     double *seconds; // the implementation's counters, or `own`
     double own[SR_PHASE_COUNT];
+    bool hessian; // there is room for Hessian-vector products
 };
 
 // The workspace of a network's plan; only where sr_energy_plan is not NULL.

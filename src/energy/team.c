@@ -116,6 +116,28 @@ void sr_team_evaluate(sr_team *team, size_t n, const float *x, float *e, float *
     }
 }
 
+sr_status sr_team_hessian_vector(sr_team *team, size_t n, const float *x, const float *v, float *e,
+                                 float *dx, float *hv) {
+    const sr_energy *energy = team->energy;
+    const size_t tile = energy->tile, dim = energy->dim, tiles = n / tile + (n % tile != 0);
+    sr_status status = sr_energy_check_hessian(energy);
+    for (unsigned t = 0; !status && t < team->threads; t++)
+        status = sr_energy_reserve_hessian(team->workspaces[t]);
+    if (status)
+        return status;
+#pragma omp parallel num_threads(team->threads)
+    {
+        sr_energy_workspace *workspace = team->workspaces[omp_get_thread_num()];
+#pragma omp for schedule(dynamic)
+        for (size_t i = 0; i < tiles; i++) {
+            const size_t at = i * tile, rows = n - at < tile ? n - at : tile;
+            sr_energy_hessian_vector(energy, workspace, rows, x + at * dim, v + at * dim,
+                                     e ? e + at : NULL, dx ? dx + at * dim : NULL, hv + at * dim);
+        }
+    }
+    return SR_OK;
+}
+
 // Room for the sums of `shards` shards.
 static sr_status reserve(sr_team *team, size_t shards) {
     size_t count, parameters = team->energy->parameters;

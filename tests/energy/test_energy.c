@@ -112,6 +112,45 @@ static void closed_forms_agree_with_direct_formulas(void **state) {
     }
 }
 
+// Second differences of the direct formula in double; energy and gradient are those of evaluate.
+static void closed_forms_have_hessians(void **state) {
+    enum { N = 300 };
+    float x[2 * N], v[2 * N], hv[2 * N], e[N], dx[2 * N], e_too[N], dx_too[2 * N];
+    fill(x, 2 * N, 0, 2.0f);
+    fill(v, 2 * N, 1, 1.0f);
+    for (int form = 0; form < FORMS; form++) {
+        const double deviation = 0.7, h = 1e-4;
+        sr_energy *energy = form_create(form, deviation);
+        sr_team *team;
+        assert_int_equal(sr_team_create(energy, 2, &team), SR_OK);
+        assert_int_equal(sr_team_hessian_vector(team, N, x, v, e, dx, hv), SR_OK);
+        evaluate(energy, N, x, e_too, dx_too);
+        assert_memory_equal(e, e_too, sizeof e);
+        assert_memory_equal(dx, dx_too, sizeof dx);
+        for (int i = 0; i < N; i++) {
+            const double a = x[2 * i], b = x[2 * i + 1], at = form_energy(form, a, b, deviation);
+            if (form == RINGS && hypot(a, b) < 0.05)
+                continue; // the differences straddle the cusp at the origin
+            double aa = form_energy(form, a + h, b, deviation) - 2 * at +
+                        form_energy(form, a - h, b, deviation);
+            double bb = form_energy(form, a, b + h, deviation) - 2 * at +
+                        form_energy(form, a, b - h, deviation);
+            double ab = (form_energy(form, a + h, b + h, deviation) -
+                         form_energy(form, a + h, b - h, deviation) -
+                         form_energy(form, a - h, b + h, deviation) +
+                         form_energy(form, a - h, b - h, deviation)) /
+                        4;
+            aa /= h * h, bb /= h * h, ab /= h * h;
+            const double bound =
+                1e-4 * (1 + fabs(aa) + fabs(ab) + fabs(bb)) * (1 + hypot(v[2 * i], v[2 * i + 1]));
+            assert_true(fabs(hv[2 * i] - (aa * v[2 * i] + ab * v[2 * i + 1])) <= bound);
+            assert_true(fabs(hv[2 * i + 1] - (ab * v[2 * i] + bb * v[2 * i + 1])) <= bound);
+        }
+        sr_team_destroy(team);
+        sr_energy_destroy(energy);
+    }
+}
+
 // Many dimensions, and the normalising constant: one Gaussian at its centre.
 static void one_gaussian_in_many_dimensions(void **state) {
     enum { D = 40 };
@@ -604,6 +643,7 @@ static void tiles_are_chosen(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closed_forms_agree_with_direct_formulas),
+        cmocka_unit_test(closed_forms_have_hessians),
         cmocka_unit_test(one_gaussian_in_many_dimensions),
         cmocka_unit_test(far_from_every_mode_it_stays_finite),
         cmocka_unit_test(null_outputs_are_allowed),
