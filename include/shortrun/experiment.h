@@ -3,6 +3,7 @@
 #ifndef SHORTRUN_EXPERIMENT_H
 #define SHORTRUN_EXPERIMENT_H
 
+#include <shortrun/density.h>
 #include <shortrun/quality.h>
 #include <shortrun/train.h>
 
@@ -16,6 +17,20 @@ typedef enum sr_data_noise_mode {
     SR_DATA_NOISE_MATCHED // max(given, noise of the dynamics)
 } sr_data_noise_mode;
 
+// What is asked about the densities of a trained energy, see sr_density_judge.
+typedef struct sr_density_settings {
+    size_t points;      // held-out rows whose likelihood is taken; 0: nothing is asked
+    int method;         // of log det: 0 exact up to 64 dimensions, else series; else 1 + sr_log_det
+    size_t probes;      // of the estimates
+    size_t lanczos;     // iterations of the eigenvalues along trajectories, 0: not asked
+    size_t grid;        // 2-D: cells a side of the window for densities
+    size_t long_chains; // long-run chains of MALA, 0: none
+    size_t long_steps;  // at most so many steps of each
+    size_t ais_chains;  // images: annealed importance sampling, 0: none
+    size_t ais_levels;  // its intermediate densities
+    size_t beyond;      // samples are judged after up to so many times K steps; 1: not beyond
+} sr_density_settings;
+
 // One point of the grid, everything that decides its result.
 typedef struct sr_cell {
     char group[64]; // name of the group in the file (its rows make one table)
@@ -26,7 +41,8 @@ typedef struct sr_cell {
     sr_data_noise_mode data_noise_mode;
     size_t samples;      // drawn for judging
     size_t sample_steps; // K at sampling time; 0: as trained
-    char hash[33];       // of all of the above that decides the result (not threads)
+    sr_density_settings density;
+    char hash[33]; // of all of the above that decides the result (not threads)
 } sr_cell;
 
 typedef struct sr_experiment {

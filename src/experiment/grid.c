@@ -36,6 +36,8 @@ static void settle(sr_cell *cell) {
         train->beta2 = usual.train.beta2;
         train->epsilon = usual.train.epsilon;
     }
+    if (cell->density.points == 0)
+        cell->density = usual.density;
     if (cell->sample_steps == dynamics->steps)
         cell->sample_steps = 0;
     train->threads = 0;
@@ -63,12 +65,17 @@ static sr_status settle_model(sr_cell *cell) {
 
 static sr_status hash_cell(sr_cell *cell) {
     sr_text text = {0};
+    sr_cell usual;
+    sr_cell_default(&usual, true);
     sr_text_append(&text, "shortrun results %d\n", SR_RESULTS_VERSION);
     for (size_t i = 0; i < sr_key_count; i++) {
-        sr_key_value value;
+        sr_key_value value, usual_value;
         if (sr_keys[i].undecisive)
             continue;
         sr_key_get(&sr_keys[i], cell, &value);
+        sr_key_get(&sr_keys[i], &usual, &usual_value);
+        if (sr_keys[i].later && sr_key_equal(&sr_keys[i], &value, &usual_value))
+            continue;
         sr_text_append(&text, "%s=", sr_keys[i].column);
         sr_key_format(&sr_keys[i], &value, true, &text);
         sr_text_append(&text, "\n");

@@ -27,6 +27,10 @@ static const char *precision_choice(int value) {
     return sr_precision_name((sr_precision)value);
 }
 
+static const char *method_choice(int value) {
+    return value == 0 ? "auto" : sr_log_det_name((sr_log_det)(value - 1));
+}
+
 static const char *mode_choice(int value) {
     return value == SR_DATA_NOISE_FIXED ? "fixed" : "matched";
 }
@@ -74,6 +78,8 @@ static sr_status check_model(const char *text) {
 #define TRAINING(key, field) .section = "training", .name = key, .column = key, AT(train.field)
 #define DYNAMICS(key, field)                                                                       \
     .section = "dynamics", .name = key, .column = key, AT(train.dynamics.field)
+#define DENSITY(key, field)                                                                        \
+    .section = "density", .name = key, .column = "density_" key, .later = true, AT(density.field)
 #define COUNT(lowest, highest) .type = SR_KEY_COUNT, .low = (lowest), .high = (highest)
 #define NUMBER(lowest, highest) .type = SR_KEY_NUMBER, .low = (lowest), .high = (highest)
 #define CHOICE(n, names) .type = SR_KEY_CHOICE, .choices = (n), .choice = (names)
@@ -168,6 +174,27 @@ const sr_key sr_keys[] = {
      .meaning = "Step size s of x - s grad E(x) + sigma eps."},
     {DYNAMICS("noise_last", noise_last), .type = SR_KEY_SWITCH,
      .meaning = "Whether the last step adds noise too."},
+    {DENSITY("points", points), COUNT(0, 1e6),
+     .meaning = "Held-out rows whose likelihood is taken under the induced density, exp(-E)/Z and, "
+                "in 2-D, the true density; 0: no densities."},
+    {DENSITY("method", method), CHOICE(4, method_choice),
+     .meaning = "Log determinants: exact, series (unbiased, by probes), trace (continuous time); "
+                "auto: exact up to 64 dimensions, else series."},
+    {DENSITY("probes", probes), COUNT(2, 4096), .meaning = "Independent estimates of each row."},
+    {DENSITY("lanczos", lanczos), COUNT(0, 1000),
+     .meaning = "Iterations for the eigenvalues of s H along the trajectories; 0: not asked."},
+    {DENSITY("grid", grid), COUNT(16, 2000),
+     .meaning = "2-D: cells a side of the window on which densities are integrated."},
+    {DENSITY("long_chains", long_chains), COUNT(0, 1e6),
+     .meaning = "Chains of MALA on the same energy, run to convergence; 0: none."},
+    {DENSITY("long_steps", long_steps), COUNT(100, 1e9),
+     .meaning = "At most so many steps of each of them."},
+    {DENSITY("ais_chains", ais_chains), COUNT(0, 1e5),
+     .meaning = "Images: chains of annealed importance sampling for log Z; 0: none."},
+    {DENSITY("ais_levels", ais_levels), COUNT(2, 1e7),
+     .meaning = "Intermediate densities of annealed importance sampling."},
+    {DENSITY("beyond", beyond), COUNT(1, 100000),
+     .meaning = "Samples are also judged after up to so many times K steps; 1: after K only."},
     {.section = "training",
      .name = "data_noise_mode",
      .column = "data_noise_mode",
@@ -195,7 +222,17 @@ const size_t sr_key_count = sizeof sr_keys / sizeof *sr_keys;
 _Static_assert(sizeof sr_keys / sizeof *sr_keys <= SR_KEYS_MAX, "raise SR_KEYS_MAX");
 
 void sr_cell_default(sr_cell *cell, bool image) {
-    *cell = (sr_cell){.data_noise_mode = SR_DATA_NOISE_FIXED, .samples = image ? 2048 : 5000};
+    *cell = (sr_cell){.data_noise_mode = SR_DATA_NOISE_FIXED,
+                      .samples = image ? 2048 : 5000,
+                      .density = {.points = 0,
+                                  .probes = 8,
+                                  .lanczos = image ? 12 : 2,
+                                  .grid = 200,
+                                  .long_chains = image ? 64 : 1000,
+                                  .long_steps = image ? 20000 : 50000,
+                                  .ais_chains = image ? 64 : 0,
+                                  .ais_levels = 2000,
+                                  .beyond = 16}};
     sr_train_options_default(&cell->train, image);
 }
 
@@ -500,11 +537,14 @@ void sr_experiment_keys(sr_text *out) {
                         "  The group's name.\n");
     describe_section("", out);
     sr_text_append(out, "- `dynamics`: the section of that name.\n"
-                        "- `training`: the section of that name.\n\n"
+                        "- `training`: the section of that name.\n"
+                        "- `density`: the section of that name.\n\n"
                         "### dynamics\n\n");
     describe_section("dynamics", out);
     sr_text_append(out, "\n### training\n\n");
     describe_section("training", out);
+    sr_text_append(out, "\n### density\n\n");
+    describe_section("density", out);
     sr_text_append(out,
                    "\n### The order of the grid\n\n"
                    "Any value of a group but its name may be a list. The grid is the product of "

@@ -27,7 +27,7 @@ typedef struct sr_key_value {
 } sr_key_value;
 
 typedef struct sr_key {
-    const char *section; // "" (the group itself), "dynamics" or "training"
+    const char *section; // "" (the group itself), "dynamics", "training" or "density"
     const char *name;
     const char *alias; // second name in filters; NULL: none
     const char *column;
@@ -40,13 +40,15 @@ typedef struct sr_key {
     sr_status (*check)(const char *text); // texts: says what is wrong, without file and line
     bool required;
     bool undecisive; // leaves the result as it is: not part of the hash
+    bool later; // newer than the first results: at its default it is not part of the hash, so that
+                // older cells stay the same cells
     const char *meaning;
 } sr_key;
 
 // In grid order: the first key is the outermost loop, the last one changes fastest.
 extern const sr_key sr_keys[];
 extern const size_t sr_key_count;
-#define SR_KEYS_MAX 40 // sr_key_count is at most this
+#define SR_KEYS_MAX 64 // sr_key_count is at most this
 
 // A cell with every default; name, data set, model and hash are empty.
 void sr_cell_default(sr_cell *cell, bool image);

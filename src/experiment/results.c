@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x53527631 // "SRv1"
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 #define BUSY_MILLISECONDS 20000 // another process may be writing: its transactions are short
 
 static const char *const state_names[] = {"absent", "done", "diverged"};
@@ -138,17 +138,52 @@ static sr_status create_schema(sr_results *results) {
     return status;
 }
 
-// Version 2 knows precisions (before, everything was fp32), version 3 the uncertainty of metrics.
+// A column for every key that this file is too old to know; its cells have the default.
+static sr_status add_later_columns(sr_results *results) {
+    sr_status status = SR_OK;
+    sr_cell usual;
+    sr_cell_default(&usual, true);
+    for (size_t i = 0; i < sr_key_count && status == SR_OK; i++) {
+        const sr_key *key = &sr_keys[i];
+        sr_text sql = {0};
+        sr_key_value value;
+        int64_t there = 1;
+        if (!key->later)
+            continue;
+        sr_text_append(&sql, "SELECT count(*) FROM pragma_table_info('cells') WHERE name = '%s'",
+                       key->column);
+        status = sr_text_status(&sql);
+        if (status == SR_OK)
+            status = read_integer(results, sr_text_string(&sql), &there);
+        sr_text_clear(&sql);
+        if (status == SR_OK && there == 0) {
+            sr_key_get(key, &usual, &value);
+            sr_text_append(&sql, "ALTER TABLE cells ADD COLUMN %s %s NOT NULL DEFAULT '",
+                           key->column, sql_type(key->type));
+            sr_key_format(key, &value, true, &sql);
+            sr_text_append(&sql, "'");
+            status = sr_text_status(&sql);
+            if (status == SR_OK)
+                status = execute(results, sr_text_string(&sql), "upgrading the tables");
+        }
+        sr_text_clear(&sql);
+    }
+    return status;
+}
+
+// Version 2 knows precisions (before, everything was fp32), version 3 the uncertainty of metrics,
+// version 4 keys that came later.
 static sr_status upgrade_schema(sr_results *results, int64_t version) {
     sr_text sql = {0};
     sr_text_append(&sql, "BEGIN IMMEDIATE;");
     if (version < 2)
         sr_text_append(&sql,
                        "ALTER TABLE cells ADD COLUMN precision TEXT NOT NULL DEFAULT 'fp32';");
-    sr_text_append(&sql, "ALTER TABLE metrics ADD COLUMN error REAL;"
-                         "ALTER TABLE metrics ADD COLUMN low REAL;"
-                         "ALTER TABLE metrics ADD COLUMN high REAL;"
-                         "PRAGMA user_version = 3; COMMIT;");
+    if (version < 3)
+        sr_text_append(&sql, "ALTER TABLE metrics ADD COLUMN error REAL;"
+                             "ALTER TABLE metrics ADD COLUMN low REAL;"
+                             "ALTER TABLE metrics ADD COLUMN high REAL;");
+    sr_text_append(&sql, "PRAGMA user_version = %d; COMMIT;", SCHEMA_VERSION);
     sr_status status = sr_text_status(&sql);
     if (status == SR_OK)
         status = execute(results, sr_text_string(&sql), "upgrading the tables");
@@ -175,14 +210,14 @@ static sr_status check_schema(sr_results *results) {
         return sr_fail(SR_ERROR_FORMAT,
                        "%s: an SQLite database of another program; expected shortrun's results",
                        results->path);
-    if (version == 1 || version == 2)
-        return upgrade_schema(results, version);
-    if (version != SCHEMA_VERSION)
+    if (version < 1 || version > SCHEMA_VERSION)
         return sr_fail(SR_ERROR_FORMAT,
                        "%s: results of version %lld; this program reads version %d%s",
                        results->path, (long long)version, SCHEMA_VERSION,
                        version > SCHEMA_VERSION ? " (a newer program wrote them)" : "");
-    return SR_OK;
+    if (version < SCHEMA_VERSION)
+        status = upgrade_schema(results, version);
+    return status == SR_OK ? add_later_columns(results) : status;
 }
 
 // ---- opening ------------------------------------------------------------------------------------

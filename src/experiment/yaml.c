@@ -87,7 +87,7 @@ static sr_status each_pair(reader *r, yaml_node_t *map, const char *where, take_
 
 // Keys that are not in the table of keys, by place.
 static const char *const file_keys[] = {"name", "title", "groups", NULL};
-static const char *const group_keys[] = {"name", "dynamics", "training", NULL};
+static const char *const group_keys[] = {"name", "dynamics", "training", "density", NULL};
 static const char *const no_keys[] = {NULL};
 
 static sr_status unknown_key(reader *r, const yaml_node_t *node, const char *key, const char *where,
@@ -199,6 +199,11 @@ static sr_status take_training(reader *r, void *user, const char *key, yaml_node
     return take_setting(r, user, "training", key, key_node, value, "training", no_keys);
 }
 
+static sr_status take_density(reader *r, void *user, const char *key, yaml_node_t *key_node,
+                              yaml_node_t *value) {
+    return take_setting(r, user, "density", key, key_node, value, "density", no_keys);
+}
+
 static sr_status take_group_pair(reader *r, void *user, const char *key, yaml_node_t *key_node,
                                  yaml_node_t *value) {
     sr_group *group = user;
@@ -208,6 +213,8 @@ static sr_status take_group_pair(reader *r, void *user, const char *key, yaml_no
         return each_pair(r, value, "dynamics", take_dynamics, group);
     if (strcmp(key, "training") == 0)
         return each_pair(r, value, "training", take_training, group);
+    if (strcmp(key, "density") == 0)
+        return each_pair(r, value, "density", take_density, group);
     return take_setting(r, group, "", key, key_node, value, "a group", group_keys);
 }
 

@@ -78,6 +78,9 @@ static const char *const variants[] = {
     "    dynamics: {%s, restart_from: data}\n",
     "    dynamics: {%s, restart_rate: 0.5}\n",
     "    dynamics: {start: uniform, noise: 0.1}\n",
+    "    density: {points: 100}\n",
+    "    density: {points: 100, grid: 50}\n",
+    "    density: {points: 100, method: trace}\n",
     "    dynamics: {start: persistent, noise: 0.2}\n",
     "    training: {engine: scalar}\n",
     "    training: {tile: 10}\n",
@@ -125,6 +128,20 @@ static void test_hash(void **state) {
 }
 
 // The way in which the same settings are written does not matter.
+// Keys that came later leave older cells as they are: this is what the first version called this
+// one.
+static void test_hash_stays(void **state) {
+    sr_experiment experiment;
+    load(state, "    iterations: 10\n    samples: 100\n", &experiment);
+    assert_string_equal(experiment.cells[0].hash, "c6b2f56765c11564cdedeab6f5e7bc21");
+    sr_experiment_clear(&experiment);
+    load(state, "    iterations: 10\n    samples: 100\n    density: {grid: [50, 60]}\n",
+         &experiment); // no points: no densities, and nothing that they hang on
+    assert_int_equal(experiment.cell_count, 1);
+    assert_string_equal(experiment.cells[0].hash, "c6b2f56765c11564cdedeab6f5e7bc21");
+    sr_experiment_clear(&experiment);
+}
+
 static void test_hash_spelling(void **state) {
     sr_experiment a, b;
     load(state, "    iterations: 100\n    dynamics: {noise: 0.1, steps: 5}\n", &a);
@@ -226,6 +243,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_order, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_same_cells, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_hash, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_hash_stays, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_hash_spelling, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_filter, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_datasets, scratch_make, scratch_remove),

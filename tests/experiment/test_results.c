@@ -229,7 +229,7 @@ static void test_foreign(void **state) {
 
 // An older file is taken over: what it holds stays readable, new cells go in beside it. What
 // `downgrade` undoes is what the versions since have added.
-static void assert_upgraded(void **state, const char *downgrade) {
+static void assert_upgraded(void **state, bool intervals, const char *downgrade) {
     sample_record old;
     sr_results *results = open_results(*state, true);
     fill(&old, 1, 0.5);
@@ -242,7 +242,8 @@ static void assert_upgraded(void **state, const char *downgrade) {
     assert_int_equal(sr_results_read(results, &experiment, &records, &count), SR_OK);
     assert_int_equal(count, 1);
     assert_true(sr_record_metric(&records[0], "kl") == old.metrics[0].value);
-    assert_true(isnan(records[0].metrics[0].error) && isnan(records[0].metrics[0].low));
+    assert_true(isnan(records[0].metrics[0].error) == !intervals);
+    assert_true(isnan(records[0].metrics[0].low) == !intervals);
     sr_records_destroy(records, count);
     sample_record a;
     fill(&a, 0, 1.5);
@@ -260,8 +261,12 @@ static void assert_upgraded(void **state, const char *downgrade) {
     "ALTER TABLE metrics DROP COLUMN high;"
 
 static void test_upgrade(void **state) {
-    assert_upgraded(state, WITHOUT_INTERVALS "PRAGMA user_version = 2");
-    assert_upgraded(state, WITHOUT_INTERVALS
+    assert_upgraded(state, true,
+                    "ALTER TABLE cells DROP COLUMN density_points;"
+                    "ALTER TABLE cells DROP COLUMN density_method; PRAGMA user_version = 3");
+    assert_upgraded(state, false, WITHOUT_INTERVALS "PRAGMA user_version = 2");
+    assert_upgraded(state, false,
+                    WITHOUT_INTERVALS
                     "ALTER TABLE cells DROP COLUMN precision; PRAGMA user_version = 1");
 }
 
