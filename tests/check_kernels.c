@@ -163,23 +163,30 @@ static void check_activation(const sr_kernels *reference, const sr_kernels *kern
     guarded z = guarded_random(n, gap, random_wild);
     guarded z0 = guarded_copy(&z, 0);
     for (int a = 0; a <= SR_IDENTITY; a++) {
-        guarded y = guarded_make(n, gap), d = guarded_make(n, gap);
-        guarded ry = guarded_make(n, 0), rd = guarded_make(n, 0), inplace = guarded_copy(&z, gap);
-        reference->activation((sr_activation)a, n, z.data, ry.data, rd.data);
-        kernels->activation((sr_activation)a, n, z.data, y.data, d.data);
+        guarded y = guarded_make(n, gap), d = guarded_make(n, gap), b = guarded_make(n, gap);
+        guarded ry = guarded_make(n, 0), rd = guarded_make(n, 0), rb = guarded_make(n, 0);
+        guarded inplace = guarded_copy(&z, gap), d2 = guarded_make(n, gap);
+        reference->activation((sr_activation)a, n, z.data, ry.data, rd.data, rb.data);
+        kernels->activation((sr_activation)a, n, z.data, y.data, d.data, b.data);
+        kernels->activation((sr_activation)a, n, z.data, y.data, d2.data, NULL);
         compare_bits(sr_activation_name((sr_activation)a), n, ry.data, y.data);
         compare_bits("derivative", n, rd.data, d.data);
+        compare_bits("second derivative", n, rb.data, b.data);
+        compare_bits("derivative without the second", n, rd.data, d2.data);
         for (size_t i = 0; i < n; i++) {
             if (isnan(z.data[i]) != isnan(y.data[i]))
                 complain("%s(%g) is %g", sr_activation_name((sr_activation)a), (double)z.data[i],
                          (double)y.data[i]);
         }
-        kernels->activation((sr_activation)a, n, inplace.data, inplace.data, NULL);
+        kernels->activation((sr_activation)a, n, inplace.data, inplace.data, NULL, NULL);
         compare_bits("in place", n, ry.data, inplace.data);
         guarded_end(&y, "y");
         guarded_end(&d, "derivative");
+        guarded_end(&d2, "derivative");
+        guarded_end(&b, "second derivative");
         guarded_end(&ry, "y");
         guarded_end(&rd, "derivative");
+        guarded_end(&rb, "second derivative");
         guarded_end(&inplace, "y in place");
     }
     compare_untouched("z", &z0, &z);
@@ -201,14 +208,27 @@ static double derivative_scale(sr_activation activation, double z, double deriva
     }
 }
 
+// The same for y'': the sum of the magnitudes of its terms.
+static double second_scale(sr_activation activation, double z, double second) {
+    const double density = 0.39894228040143267794 * exp(-0.5 * z * z);
+    switch (activation) {
+    case SR_SILU: // s t (2 + z (t - s)), s t = 1 / (2 + 2 cosh z)
+        return (2 + fabs(z)) / (2 + 2 * cosh(z));
+    case SR_GELU:
+        return density * (2 + z * z);
+    default:
+        return fabs(second);
+    }
+}
+
 // Sweeps the bit patterns of all finite floats with a stride, and a fine grid around zero.
 static void accuracy_activation(const sr_kernels *kernels, bool verbose) {
     enum { BLOCK = 4096, SWEEP = 1 << 18, GRID = 1 << 18 };
-    static float z[BLOCK], y[BLOCK], d[BLOCK];
-    static double z64[BLOCK], y64[BLOCK], d64[BLOCK];
+    static float z[BLOCK], y[BLOCK], d[BLOCK], b[BLOCK];
+    static double z64[BLOCK], y64[BLOCK], d64[BLOCK], b64[BLOCK];
     const double bound = 1e-6, flushed = 1e-35; // below `flushed`, results may be 0
     for (int a = 0; a < SR_ACTIVATION_COUNT; a++) {
-        double worst_y = 0, worst_d = 0;
+        double worst_y = 0, worst_d = 0, worst_b = 0;
         for (uint32_t start = 0; start < SWEEP + GRID; start += BLOCK) {
             for (uint32_t i = 0; i < BLOCK; i++) {
                 uint32_t k = start + i, bits = k * 16381u;
@@ -219,28 +239,67 @@ static void accuracy_activation(const sr_kernels *kernels, bool verbose) {
                     z[i] = 0.5f;
                 z64[i] = z[i];
             }
-            kernels->activation((sr_activation)a, BLOCK, z, y, d);
-            sr_activation_scalar_f64((sr_activation)a, BLOCK, z64, y64, d64);
+            kernels->activation((sr_activation)a, BLOCK, z, y, d, b);
+            sr_activation_scalar_f64((sr_activation)a, BLOCK, z64, y64, d64, b64);
             for (uint32_t i = 0; i < BLOCK; i++) {
-                comparisons += 2;
+                comparisons += 3;
                 double error_y = fmax(0, fabs(y[i] - y64[i]) - flushed) / (fabs(y64[i]) + flushed);
                 double scale = derivative_scale((sr_activation)a, z64[i], d64[i]);
                 double error_d = fmax(0, fabs(d[i] - d64[i]) - flushed) / (scale + flushed);
-                if (!(error_y <= bound) || !(error_d <= bound))
-                    complain("%s at %.9g: y %.9g (%.9g), derivative %.9g (%.9g)",
-                             sr_activation_name((sr_activation)a), z64[i], (double)y[i], y64[i],
-                             (double)d[i], d64[i]);
+                double scale_b = second_scale((sr_activation)a, z64[i], b64[i]);
+                double error_b = fmax(0, fabs(b[i] - b64[i]) - flushed) / (scale_b + flushed);
+                if (!(error_y <= bound) || !(error_d <= bound) || !(error_b <= bound))
+                    complain(
+                        "%s at %.9g: y %.9g (%.9g), derivative %.9g (%.9g), second %.9g (%.9g)",
+                        sr_activation_name((sr_activation)a), z64[i], (double)y[i], y64[i],
+                        (double)d[i], d64[i], (double)b[i], b64[i]);
                 worst_y = fmax(worst_y, error_y);
                 worst_d = fmax(worst_d, error_d);
+                worst_b = fmax(worst_b, error_b);
             }
         }
         if (verbose)
-            printf("  %-10s relative error %.1e, derivative %.1e\n",
-                   sr_activation_name((sr_activation)a), worst_y, worst_d);
+            printf("  %-10s relative error %.1e, derivative %.1e, second %.1e\n",
+                   sr_activation_name((sr_activation)a), worst_y, worst_d, worst_b);
     }
 }
 
 // ---- the other element kernels ------------------------------------------------------------------
+
+static void check_multiply_tangent(const sr_kernels *reference, const sr_kernels *kernels, size_t n,
+                                   size_t gap) {
+    guarded in[4], expected[2], found[2];
+    for (int i = 0; i < 4; i++)
+        in[i] = guarded_random(n, gap, random_wild);
+    for (int i = 0; i < 2; i++) {
+        expected[i] = guarded_make(n, 0);
+        found[i] = guarded_make(n, gap);
+    }
+    reference->multiply_tangent(n, in[0].data, in[1].data, in[2].data, in[3].data, expected[0].data,
+                                expected[1].data);
+    kernels->multiply_tangent(n, in[0].data, in[1].data, in[2].data, in[3].data, found[0].data,
+                              found[1].data);
+    for (size_t i = 0; i < n; i++) {
+        const float product = in[0].data[i] * in[2].data[i];
+        const float tangent = fmaf(in[1].data[i], in[2].data[i], in[0].data[i] * in[3].data[i]);
+        if (!same_bits(product, expected[0].data[i]) || !same_bits(tangent, expected[1].data[i]))
+            complain("product %a and tangent %a at %zu, expected %a and %a",
+                     (double)expected[0].data[i], (double)expected[1].data[i], i, (double)product,
+                     (double)tangent);
+    }
+    compare_bits("product", n, expected[0].data, found[0].data);
+    compare_bits("tangent", n, expected[1].data, found[1].data);
+    kernels->multiply_tangent(n, in[0].data, in[1].data, in[2].data, in[3].data, in[0].data,
+                              in[1].data);
+    compare_bits("product in place", n, expected[0].data, in[0].data);
+    compare_bits("tangent in place", n, expected[1].data, in[1].data);
+    for (int i = 0; i < 4; i++)
+        guarded_end(&in[i], "in");
+    for (int i = 0; i < 2; i++) {
+        guarded_end(&expected[i], "out");
+        guarded_end(&found[i], "out");
+    }
+}
 
 static void check_multiply(const sr_kernels *reference, const sr_kernels *kernels, size_t n,
                            size_t gap) {
@@ -271,7 +330,7 @@ static void check_multiply_slope(const sr_kernels *reference, const sr_kernels *
         guarded dy = guarded_random(n, gap, random_wild), z = guarded_random(n, gap, random_wild);
         guarded y = guarded_make(n, gap), slope = guarded_make(n, 0), found = guarded_make(n, gap);
         guarded expected = guarded_make(n, 0);
-        reference->activation(kinds[a], n, z.data, y.data, slope.data);
+        reference->activation(kinds[a], n, z.data, y.data, slope.data, NULL);
         reference->multiply_slope(kinds[a], n, dy.data, y.data, expected.data);
         kernels->multiply_slope(kinds[a], n, dy.data, y.data, found.data);
         compare_bits(sr_activation_name(kinds[a]), n, expected.data, found.data);
@@ -562,7 +621,7 @@ static float bench_a[BENCH_N], bench_b[BENCH_N], bench_c[BENCH_N], bench_d[BENCH
 static volatile double bench_sink;
 
 static void bench_activation_of(const sr_kernels *k, sr_activation activation) {
-    k->activation(activation, BENCH_N, bench_a, bench_b, bench_c);
+    k->activation(activation, BENCH_N, bench_a, bench_b, bench_c, NULL);
 }
 
 #define BENCH_ACTIVATION(name, activation)                                                         \
@@ -693,10 +752,15 @@ static const struct {
     const char *name;
     void (*check)(const sr_kernels *reference, const sr_kernels *kernels, size_t n, size_t gap);
 } checks[] = {
-    {"activation", check_activation},   {"multiply", check_multiply},
-    {"uniform", check_uniform},         {"normal", check_normal},
-    {"update", check_update},           {"adam", check_adam},
-    {"sum_squares", check_sum_squares}, {"multiply_slope", check_multiply_slope},
+    {"activation", check_activation},
+    {"multiply", check_multiply},
+    {"multiply_tangent", check_multiply_tangent},
+    {"uniform", check_uniform},
+    {"normal", check_normal},
+    {"update", check_update},
+    {"adam", check_adam},
+    {"sum_squares", check_sum_squares},
+    {"multiply_slope", check_multiply_slope},
 };
 
 static const struct {

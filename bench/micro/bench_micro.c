@@ -48,7 +48,7 @@ static void activation(bench_state *state, void *user) {
     arrays x;
     if (arrays_make(state, &x)) {
         while (bench_running(state)) {
-            c->kernels->activation(c->activation, ELEMENTS, x.a, x.c, x.d);
+            c->kernels->activation(c->activation, ELEMENTS, x.a, x.c, x.d, NULL);
             bench_use(x.c);
         }
         bench_rate(state, "elements", ELEMENTS);

@@ -91,13 +91,18 @@ SR_API void sr_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint
 // or a factor is NaN, so is the result (derivatives of the piecewise linear activations excepted).
 typedef struct sr_kernels {
     sr_isa isa;
-    // y = act(z) and, where derivative is not NULL, derivative = act'(z). In place (y == z)
-    // allowed. Within 1e-6 of sr_activation_scalar_f64, relative to the terms of which the result
-    // is the sum; what is below 1e-35 may be 0. At 0, act' is the left derivative (as in PyTorch).
+    // y = act(z) and, where they are not NULL, derivative = act'(z), second = act''(z) (only with
+    // derivative). In place (y == z) allowed. Within 1e-6 of sr_activation_scalar_f64, relative to
+    // the terms of which the result is the sum; what is below 1e-35 may be 0. At 0, act' and act''
+    // are the left derivatives (as in PyTorch).
     void (*activation)(sr_activation activation, size_t n, const float *z, float *y,
-                       float *derivative);
+                       float *derivative, float *second);
     // out = a * b elementwise; in place allowed.
     void (*multiply)(size_t n, const float *a, const float *b, float *out);
+    // The gradient g = dy d through a factor d, and its tangent dg = tangent(dy) d + dy tangent(d):
+    // out = dy d, tangent_out = dy_tangent d + dy d_tangent. In place allowed.
+    void (*multiply_tangent)(size_t n, const float *dy, const float *dy_tangent, const float *d,
+                             const float *d_tangent, float *out, float *tangent_out);
     // dz = dy * act'(z) where y = act(z): relu, leaky_relu, elu and tanh only. In place allowed.
     void (*multiply_slope)(sr_activation activation, size_t n, const float *dy, const float *y,
                            float *dz);
@@ -153,9 +158,9 @@ SR_API void sr_conv_backward_data_scalar_f64(const sr_conv_shape *shape, size_t 
 SR_API void sr_conv_backward_weights_scalar_f64(const sr_conv_shape *shape, size_t batch,
                                                 const double *x, const double *dy, double *dw,
                                                 double *dbias);
-// y = act(z), derivative = act'(z) (may be NULL) in double, from libm.
+// y = act(z), derivative = act'(z), second = act''(z) (both may be NULL) in double, from libm.
 SR_API void sr_activation_scalar_f64(sr_activation activation, size_t n, const double *z, double *y,
-                                     double *derivative);
+                                     double *derivative, double *second);
 
 // What a step of the dynamics does with a gradient g: x <- x - step_size g + noise_scale eps,
 // clamped to [low, high]; eps are the normals of (stream, chain, step); noise_scale 0: none.

@@ -45,6 +45,11 @@ SR_API sr_status sr_net_truncate(sr_net *out, const sr_net *net, size_t drop);
 // PyTorch's default start: weights and biases uniform in +-1/sqrt(fan in). theta (net->parameters).
 SR_API void sr_net_init(const sr_net *net, uint64_t seed, float *theta);
 
+// SR_OK where the network's Hessian in x says something; SR_ERROR_UNSUPPORTED, with the reason, where
+// an activation has no curvature (relu, leaky_relu): it is zero almost everywhere, blind to the
+// kinks.
+SR_API sr_status sr_net_check_curvature(const sr_net *net);
+
 // Multiply-adds of one forward pass of one sample.
 SR_API double sr_net_multiply_adds(const sr_net *net);
 
@@ -138,6 +143,16 @@ SR_API void sr_plan_gradient_theta(const sr_plan *plan, sr_workspace *workspace,
                                    const float *x, const float *seed, sr_loss loss, void *user,
                                    float *out, float *dtheta);
 
+// Room in a workspace for Hessian-vector products; the first call allocates, others do nothing.
+SR_API sr_status sr_workspace_reserve_hessian(sr_workspace *workspace);
+// hv (n, inputs) = H(x_i) v_i, H the Hessian in x of the sum of all outputs; x, v (n, inputs); out
+// (n, outputs), dx (n, inputs) = gradient of that sum, NULL allowed. Tangents in the direction v
+// through the forward and the backward pass (Pearlmutter 1994); the time of about two gradients.
+// Only after sr_workspace_reserve_hessian, and not between load and store.
+SR_API void sr_plan_hessian_vector(const sr_plan *plan, sr_workspace *workspace, size_t n,
+                                   const float *x, const float *v, float *out, float *dx,
+                                   float *hv);
+
 // Samples whose gradient in theta is one sum: sums over more rows add those of so many, in order.
 // It may be above the tile, which is that of sampling; calls take as many rows as the larger of
 // both.
@@ -157,6 +172,10 @@ SR_API void sr_plan_store(const sr_plan *plan, sr_workspace *workspace, size_t n
 SR_API sr_status sr_net_reference_f64(const sr_net *net, const double *theta, size_t n,
                                       const double *x, const double *seed, double *out, double *dx,
                                       double *dtheta);
+// The same for hv (n, inputs) = H(x_i) v_i of the sum of all outputs, v (n, inputs).
+SR_API sr_status sr_net_reference_hessian_vector_f64(const sr_net *net, const double *theta,
+                                                     size_t n, const double *x, const double *v,
+                                                     double *hv);
 
 // ---- spectral normalisation ---------------------------------------------------------------------
 

@@ -14,6 +14,15 @@ static void network_gradient_theta(const void *self, void *workspace, size_t n, 
     sr_plan_gradient_theta(self, workspace, n, x, weight, NULL, NULL, e, dtheta);
 }
 
+static void network_hessian_vector(const void *self, void *workspace, size_t n, const float *x,
+                                   const float *v, float *e, float *dx, float *hv) {
+    sr_plan_hessian_vector(self, workspace, n, x, v, e, dx, hv);
+}
+
+static sr_status network_reserve_hessian(const void *self, void *workspace) {
+    return sr_workspace_reserve_hessian(workspace);
+}
+
 static void network_load(const void *self, void *workspace, size_t n, const float *x) {
     sr_plan_load(self, workspace, n, x);
 }
@@ -52,6 +61,8 @@ static void network_destroy(void *self) {
 static const sr_energy_ops network_ops = {
     .evaluate = network_evaluate,
     .gradient_theta = network_gradient_theta,
+    .hessian_vector = network_hessian_vector,
+    .reserve_hessian = network_reserve_hessian,
     .load = network_load,
     .step = network_step,
     .store = network_store,

@@ -30,6 +30,14 @@ typedef struct sr_chain_ops {
     void (*loaded_backward)(const void *chain, void *state);
     void (*loaded_update)(const void *chain, void *state, const sr_update *update);
     void (*store)(const void *chain, const void *state, size_t n, float *x);
+    // Room in a state for hessian_vector; called once. NULL, and so hessian_vector, where the
+    // engine has no form of its own: then tangents.h does it layer by layer.
+    sr_status (*reserve_tangents)(const void *chain, void *state);
+    // hv (n, inputs) = H(x) v of the sum of all outputs, x, v (n, inputs): tangents in the
+    // direction v through the forward and the backward pass. dx (n, inputs), out (n, outputs). What
+    // the state kept for backward passes is lost.
+    void (*hessian_vector)(const void *chain, void *state, size_t n, const float *x, const float *v,
+                           float *out, float *dx, float *hv);
     // Samples whose weight gradient is one sum, to be added to others in order, whatever the batch
     // that sampling likes best; the chain must have room for them. NULL: a whole batch.
     size_t (*gradient_rows)(const sr_layer *layers, size_t count);

@@ -12,9 +12,8 @@
 
 // ---- rows and lanes -----------------------------------------------------------------------------
 
-// (n, channels, pixels) to (pixels, channels, lanes); lanes beyond n become zero.
-static void rows_to_lanes(size_t n, size_t pixels, size_t channels, size_t lanes, const float *x,
-                          float *out) {
+void sr_native_rows_to_lanes(size_t n, size_t pixels, size_t channels, size_t lanes, const float *x,
+                             float *out) {
     const size_t row = pixels * channels;
     for (size_t p = 0; p < pixels; p++)
         for (size_t c = 0; c < channels; c++, out += lanes) {
@@ -26,8 +25,8 @@ static void rows_to_lanes(size_t n, size_t pixels, size_t channels, size_t lanes
         }
 }
 
-static void lanes_to_rows(size_t n, size_t pixels, size_t channels, size_t lanes, const float *in,
-                          float *x) {
+void sr_native_lanes_to_rows(size_t n, size_t pixels, size_t channels, size_t lanes,
+                             const float *in, float *x) {
     const size_t row = pixels * channels;
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < channels; c++)
@@ -38,7 +37,8 @@ static void lanes_to_rows(size_t n, size_t pixels, size_t channels, size_t lanes
 static void state_load(const native_chain *chain, native_state *state, size_t n, const float *x) {
     const native_layer *first = &chain->layers[0];
     state->width = round_up(n, SR_LANES);
-    rows_to_lanes(n, in_pixels(first), first->shape.in_channels, state->width, x, state->x);
+    sr_native_rows_to_lanes(n, in_pixels(first), first->shape.in_channels, state->width, x,
+                            state->x);
 }
 
 // ---- forward ------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ static void finish_forward(const native_chain *chain, native_state *state, size_
     const size_t y_pixel = sr_lanes_words(format, channels) * lanes;
     const size_t d_pixel = sr_lanes_words(of_d, channels) * lanes;
     float *z = state->sums, *slopes = state->slopes;
-    chain->kernels->activation(layer->layer.activation, s->out_width * step, z, z, slopes);
+    chain->kernels->activation(layer->layer.activation, s->out_width * step, z, z, slopes, NULL);
     uint32_t *y = state->layers[l].y + row * s->out_width * y_pixel;
     uint32_t *d = state->layers[l].d + row * s->out_width * d_pixel;
     for (size_t j = 0; j < s->out_width; j++) {
@@ -79,7 +79,7 @@ static void forward_in_place(const native_chain *chain, native_state *state, siz
     const size_t calls = count == s->out_channels ? 1 : s->out_width;
     const size_t n = s->out_width / calls * count * lanes;
     for (size_t j = 0; j < calls; j++, y += pixel, d += pixel)
-        chain->kernels->activation(layer->layer.activation, n, y, y, d);
+        chain->kernels->activation(layer->layer.activation, n, y, y, d, NULL);
 }
 
 static void layer_forward(const native_chain *chain, native_state *state, size_t l) {
@@ -100,9 +100,8 @@ static void layer_forward(const native_chain *chain, native_state *state, size_t
     }
 }
 
-// Writes whole pixels of floats in the format.
-static void write_pixels(const native_chain *chain, size_t pixels, size_t channels, size_t lanes,
-                         const float *in, uint32_t *out) {
+void sr_native_write_pixels(const native_chain *chain, size_t pixels, size_t channels, size_t lanes,
+                            const float *in, uint32_t *out) {
     const size_t pixel = words_of(chain, channels) * lanes;
     for (size_t p = 0; p < pixels; p++)
         chain->format->write(channels, 0, channels, lanes, in + p * channels * lanes,
@@ -113,8 +112,8 @@ static void write_pixels(const native_chain *chain, size_t pixels, size_t channe
 static void run_forward(const native_chain *chain, native_state *state, size_t end) {
     const native_layer *first = &chain->layers[0];
     if (!chain->format->floats)
-        write_pixels(chain, in_pixels(first), first->shape.in_channels, state->width, state->x,
-                     state->input);
+        sr_native_write_pixels(chain, in_pixels(first), first->shape.in_channels, state->width,
+                               state->x, state->input);
     double since = sr_lap_start(state->clock);
     for (size_t l = 0; l < end; l++) {
         layer_forward(chain, state, l);
@@ -128,8 +127,8 @@ static void chain_forward(const void *self, void *state_, size_t n, const float 
     const native_layer *last = &chain->layers[chain->count - 1];
     state_load(chain, state, n, x);
     run_forward(chain, state, chain->count);
-    lanes_to_rows(n, out_pixels(last), last->shape.out_channels, state->width,
-                  (const float *)(const void *)state->layers[chain->count - 1].y, out);
+    sr_native_lanes_to_rows(n, out_pixels(last), last->shape.out_channels, state->width,
+                            (const float *)(const void *)state->layers[chain->count - 1].y, out);
 }
 
 // ---- backward-data ------------------------------------------------------------------------------
@@ -142,7 +141,7 @@ static void seed_gradient(const native_chain *chain, native_state *state) {
     if (last->layer.activation != SR_IDENTITY)
         chain->kernels->multiply(out_pixels(last) * channels * lanes, state->seed,
                                  (const float *)(const void *)t->d, state->seed);
-    write_pixels(chain, out_pixels(last), channels, lanes, state->seed, t->g);
+    sr_native_write_pixels(chain, out_pixels(last), channels, lanes, state->seed, t->g);
 }
 
 // Gradient before the activation of layer l from that at its output, for one row and block in
@@ -192,25 +191,22 @@ static void add_taps(const native_chain *chain, const native_layer *layer, size_
     }
 }
 
-// The gradient at the input of the chain, into state->dx.
-static void first_backward(const native_chain *chain, native_state *state) {
+void sr_native_first_backward(const native_chain *chain, size_t lanes, const uint32_t *g,
+                              float *sums, float *dx) {
     const native_layer *layer = &chain->layers[0];
     const sr_lanes_conv *conv = &layer->backward;
-    const size_t lanes = state->width;
     if (layer->thin)
-        memset(state->dx, 0,
-               in_pixels(layer) * layer->shape.in_channels * lanes * sizeof *state->dx);
+        memset(dx, 0, in_pixels(layer) * layer->shape.in_channels * lanes * sizeof *dx);
     for (size_t row = 0; row < conv->out_height; row++) {
         const size_t at = layer->thin ? 0 : row * conv->out_width * conv->out_channels * lanes;
-        float *out = (layer->thin ? state->sums : state->dx) + at;
+        float *out = (layer->thin ? sums : dx) + at;
         for (size_t first = 0, count; first < conv->out_channels; first += count) {
             count = sr_lanes_block(conv, first);
-            chain->format->conv(conv, row, first, count, lanes, state->layers[0].g,
-                                layer->w_backward, NULL, out + first * lanes,
-                                conv->out_channels * lanes);
+            chain->format->conv(conv, row, first, count, lanes, g, layer->w_backward, NULL,
+                                out + first * lanes, conv->out_channels * lanes);
         }
         if (layer->thin)
-            add_taps(chain, layer, row, state->sums, lanes, state->dx);
+            add_taps(chain, layer, row, sums, lanes, dx);
     }
 }
 
@@ -222,7 +218,7 @@ static void run_backward(const native_chain *chain, native_state *state, bool to
         sr_lap_end(state->clock, sr_lap_slot(l, SR_BACKWARD_DATA), &since);
     }
     if (to_input)
-        first_backward(chain, state);
+        sr_native_first_backward(chain, state->width, state->layers[0].g, state->sums, state->dx);
     sr_lap_end(state->clock, sr_lap_slot(0, SR_BACKWARD_DATA), &since);
 }
 
@@ -231,10 +227,12 @@ static void chain_backward_data(const void *self, void *state_, size_t n, const 
     const native_chain *chain = self;
     native_state *state = state_;
     const native_layer *first = &chain->layers[0], *last = &chain->layers[chain->count - 1];
-    rows_to_lanes(n, out_pixels(last), last->shape.out_channels, state->width, seed, state->seed);
+    sr_native_rows_to_lanes(n, out_pixels(last), last->shape.out_channels, state->width, seed,
+                            state->seed);
     run_backward(chain, state, dx != NULL);
     if (dx)
-        lanes_to_rows(n, in_pixels(first), first->shape.in_channels, state->width, state->dx, dx);
+        sr_native_lanes_to_rows(n, in_pixels(first), first->shape.in_channels, state->width,
+                                state->dx, dx);
 }
 
 static void time_layers(void *self, double *seconds) {
@@ -287,7 +285,8 @@ static void chain_store(const void *self, const void *state_, size_t n, float *x
     const native_chain *chain = self;
     const native_state *state = state_;
     const native_layer *first = &chain->layers[0];
-    lanes_to_rows(n, in_pixels(first), first->shape.in_channels, state->width, state->x, x);
+    sr_native_lanes_to_rows(n, in_pixels(first), first->shape.in_channels, state->width, state->x,
+                            x);
 }
 
 const sr_chain_ops sr_chain_native = {
@@ -300,6 +299,8 @@ const sr_chain_ops sr_chain_native = {
     .backward_data = chain_backward_data,
     .backward_weights = sr_native_backward_weights,
     .time_layers = time_layers,
+    .reserve_tangents = sr_native_reserve_tangents,
+    .hessian_vector = sr_native_hessian_vector,
     .load = chain_load,
     .loaded_forward = loaded_forward,
     .loaded_backward = loaded_backward,

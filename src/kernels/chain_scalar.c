@@ -124,7 +124,7 @@ static void chain_forward(const void *self, void *state_, size_t n, const float 
         sr_conv_forward_scalar(&layer->shape, n, t->x, chain->theta + layer->weight,
                                chain->theta + layer->bias, t->z);
         if (layer->activation != SR_IDENTITY)
-            kernels->activation(layer->activation, outputs, t->z, t->z, t->derivative);
+            kernels->activation(layer->activation, outputs, t->z, t->z, t->derivative, NULL);
         if (l + 1 == chain->count)
             memcpy(out, t->z, outputs * sizeof *out);
         sr_lap_end(state->seconds, sr_lap_slot(l, SR_FORWARD), &since);

@@ -1,4 +1,4 @@
-// Product, dynamics update, Adam and sum of squares on the vector vocabulary.
+// Products, dynamics update, Adam and sum of squares on the vector vocabulary.
 
 static void V_NAME(sr_multiply)(size_t n, const float *a, const float *b, float *out) {
     size_t i = 0;
@@ -7,6 +7,25 @@ static void V_NAME(sr_multiply)(size_t n, const float *a, const float *b, float 
     if (i < n)
         vf_store_head(out + i, vf_mul(vf_load_head(a + i, n - i), vf_load_head(b + i, n - i)),
                       n - i);
+}
+
+static void V_NAME(sr_multiply_tangent)(size_t n, const float *dy, const float *dy_tangent,
+                                        const float *d, const float *d_tangent, float *out,
+                                        float *tangent_out) {
+    size_t i = 0;
+    for (; i + V_WIDTH <= n; i += V_WIDTH) {
+        const vf gradient = vf_load(dy + i), factor = vf_load(d + i);
+        const vf bent = vf_mul(gradient, vf_load(d_tangent + i));
+        vf_store(tangent_out + i, vf_fma(vf_load(dy_tangent + i), factor, bent));
+        vf_store(out + i, vf_mul(gradient, factor));
+    }
+    if (i < n) {
+        const vf gradient = vf_load_head(dy + i, n - i), factor = vf_load_head(d + i, n - i);
+        const vf bent = vf_mul(gradient, vf_load_head(d_tangent + i, n - i));
+        vf_store_head(tangent_out + i, vf_fma(vf_load_head(dy_tangent + i, n - i), factor, bent),
+                      n - i);
+        vf_store_head(out + i, vf_mul(gradient, factor), n - i);
+    }
 }
 
 // act'(z) in terms of the output y = act(z), for the activations that allow it.

@@ -123,6 +123,7 @@ void sr_native_state_destroy(void *self) {
     native_state *state = self;
     if (!state)
         return;
+    sr_native_tangents_destroy(state->tangents);
     sr_free(state->layers);
     sr_free(state->memory);
     sr_free(state);
@@ -139,8 +140,7 @@ static void tensors_layout(const native_chain *chain, size_t l, native_tensors *
     t->g = wide && !chain->format->floats ? take(a, values * words) : t->d;
 }
 
-// Floats of one row and block of either pass of a layer.
-static size_t sums_floats(const native_layer *layer, size_t lanes) {
+size_t sr_native_sums_floats(const native_layer *layer, size_t lanes) {
     const sr_lanes_conv *forward = &layer->forward, *backward = &layer->backward;
     const size_t channels = layer->thin ? backward->out_channels : sr_lanes_block(backward, 0);
     return lanes *
@@ -160,7 +160,7 @@ static void state_layout(native_state *state, arena *a) {
     state->dx = take(a, inputs * lanes);
     for (size_t l = 0; l < chain->count; l++) {
         tensors_layout(chain, l, &state->layers[l], a);
-        sums = larger(sums, sums_floats(&chain->layers[l], lanes));
+        sums = larger(sums, sr_native_sums_floats(&chain->layers[l], lanes));
     }
     state->sums = take(a, sums);
     state->slopes = take(a, sums);

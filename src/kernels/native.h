@@ -33,6 +33,23 @@ typedef struct native_tensors {
     uint32_t *g; // gradient before the activation; in the place of d where the two are alike
 } native_tensors;
 
+// One layer's part of a Hessian-vector product. "t" marks tangents in the direction v.
+typedef struct native_tangent {
+    uint32_t *y, *yt; // output, in the format
+    uint32_t *g, *gt; // gradient before the activation, in the format
+    float *d, *dt;    // derivative of the activation: row by row, block by block
+} native_tangent;
+
+// Room for Hessian-vector products.
+typedef struct native_tangents {
+    native_tangent *layers; // (count)
+    float *xt;              // v
+    uint32_t *input_t;      // the same in the format, or xt itself
+    float *dxt;             // H v
+    float *sums_t, *work;   // one row and block
+    void *memory;           // of all of them
+} native_tangents;
+
 typedef struct native_state {
     const native_chain *chain;
     size_t width;           // lanes of the tensors at present
@@ -47,8 +64,9 @@ typedef struct native_state {
     // sums of sixteen samples that they are folded from, and those of the bias
     uint32_t *rows, *dy_pairs;
     float *row, *dy, *dw, *lane_sums, *bias_sums;
-    double *clock; // of time_layers, or NULL
-    void *memory;  // of all of them
+    double *clock;             // of time_layers, or NULL
+    void *memory;              // of all of them
+    native_tangents *tangents; // NULL: none reserved
 } native_state;
 
 static inline size_t in_pixels(const native_layer *l) {
@@ -93,6 +111,27 @@ void sr_native_set_weights(void *chain, const float *theta);
 sr_status sr_native_state_create(const void *chain, void **state);
 void sr_native_state_destroy(void *state);
 void sr_native_backward_weights(const void *chain, void *state, size_t n, float *dtheta);
+
+// Floats of one row and block of either pass of a layer.
+size_t sr_native_sums_floats(const native_layer *layer, size_t lanes);
+
+// (n, channels, pixels) to (pixels, channels, lanes) and back; lanes beyond n become zero.
+void sr_native_rows_to_lanes(size_t n, size_t pixels, size_t channels, size_t lanes, const float *x,
+                             float *out);
+void sr_native_lanes_to_rows(size_t n, size_t pixels, size_t channels, size_t lanes,
+                             const float *in, float *x);
+// Writes whole pixels of floats in the format.
+void sr_native_write_pixels(const native_chain *chain, size_t pixels, size_t channels, size_t lanes,
+                            const float *in, uint32_t *out);
+// The gradient dx at the input of the chain from that before the first activation. sums: scratch.
+void sr_native_first_backward(const native_chain *chain, size_t lanes, const uint32_t *g,
+                              float *sums, float *dx);
+
+// native_tangents.c, as in sr_chain_ops; and the end of what was reserved.
+sr_status sr_native_reserve_tangents(const void *chain, void *state);
+void sr_native_hessian_vector(const void *chain, void *state, size_t n, const float *x,
+                              const float *v, float *out, float *dx, float *hv);
+void sr_native_tangents_destroy(native_tangents *tangents);
 
 // The arrays of backward-weights.
 void sr_native_weights_layout(native_state *state, arena *a);

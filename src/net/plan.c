@@ -3,8 +3,10 @@
 #include <shortrun/net.h>
 
 #include "kernels/chain.h"
+#include "kernels/tangents.h"
 #include "net/tuning.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,10 @@ struct sr_plan {
     const sr_chain_ops *ops;
     void *chain;
     float *ones; // (tile, outputs): the default seed
+    // Hessian-vector products of engines without a form of their own: made when first asked for.
+    float *theta; // (parameters): what they take their weights from
+    sr_tangents *tangents;
+    pthread_mutex_t making_tangents;
 };
 
 struct sr_workspace {
@@ -26,6 +32,9 @@ struct sr_workspace {
     double seconds[SR_PHASE_COUNT];
     bool timed; // layers
     double layer_seconds[SR_MAX_LAYERS * SR_DIRECTION_COUNT];
+    bool hessian; // there is room for Hessian-vector products
+    sr_tangents_state *tangents;
+    float *dx; // (tile, inputs) where nobody wants it
 };
 
 const char *sr_phase_name(sr_phase phase) {
@@ -100,8 +109,12 @@ static sr_status create(const sr_net *net, size_t tile, sr_engine engine, const 
     plan->gradient_tile =
         ops->gradient_rows ? ops->gradient_rows(net->layers, net->layer_count) : tile;
     const size_t most = most_rows(plan);
+    pthread_mutex_init(&plan->making_tangents, NULL);
     plan->ones = sr_alloc(most * net->outputs, sizeof(float));
     status = plan->ones ? SR_OK : SR_ERROR_MEMORY;
+    if (!status && !ops->hessian_vector &&
+        !(plan->theta = sr_alloc(net->parameters, sizeof(float))))
+        status = SR_ERROR_MEMORY;
     for (size_t i = 0; !status && i < most * net->outputs; i++)
         plan->ones[i] = 1.0f;
     if (!status && uniform)
@@ -172,6 +185,9 @@ void sr_plan_destroy(sr_plan *plan) {
     if (!plan)
         return;
     plan->ops->destroy(plan->chain);
+    sr_tangents_destroy(plan->tangents);
+    pthread_mutex_destroy(&plan->making_tangents);
+    sr_free(plan->theta);
     sr_free(plan->ones);
     sr_free(plan);
 }
@@ -198,6 +214,10 @@ sr_precision sr_plan_precision(const sr_plan *plan) {
 
 void sr_plan_set_weights(sr_plan *plan, const float *theta) {
     plan->ops->set_weights(plan->chain, theta);
+    if (plan->theta)
+        memcpy(plan->theta, theta, plan->net.parameters * sizeof *theta);
+    if (plan->tangents)
+        sr_tangents_set_weights(plan->tangents, theta);
 }
 
 sr_status sr_workspace_create(const sr_plan *plan, sr_workspace **out) {
@@ -223,6 +243,8 @@ void sr_workspace_destroy(sr_workspace *workspace) {
     if (!workspace)
         return;
     workspace->plan->ops->state_destroy(workspace->state);
+    sr_tangents_state_destroy(workspace->tangents);
+    sr_free(workspace->dx);
     sr_free(workspace->out);
     sr_free(workspace->seed);
     sr_free(workspace);
@@ -281,6 +303,47 @@ void sr_plan_gradient_theta(const sr_plan *plan, sr_workspace *workspace, size_t
     lap(workspace, SR_PHASE_BACKWARD_DATA, &since);
     plan->ops->backward_weights(plan->chain, workspace->state, n, dtheta);
     lap(workspace, SR_PHASE_BACKWARD_WEIGHTS, &since);
+}
+
+// The plan is shared by threads, any of which may be the first to ask.
+static sr_status make_tangents(sr_plan *plan) {
+    sr_status status = SR_OK;
+    pthread_mutex_lock(&plan->making_tangents);
+    if (!plan->tangents)
+        status = sr_tangents_create(plan->net.layers, plan->net.layer_count, plan->engines,
+                                    plan->tile, plan->precision, &plan->tangents);
+    if (!status)
+        sr_tangents_set_weights(plan->tangents, plan->theta);
+    pthread_mutex_unlock(&plan->making_tangents);
+    return status;
+}
+
+sr_status sr_workspace_reserve_hessian(sr_workspace *workspace) {
+    const sr_plan *plan = workspace->plan;
+    if (workspace->hessian)
+        return SR_OK;
+    sr_status status;
+    if (!workspace->dx && !(workspace->dx = sr_alloc(plan->tile * plan->net.inputs, sizeof(float))))
+        return SR_ERROR_MEMORY;
+    if (plan->ops->hessian_vector) {
+        status = plan->ops->reserve_tangents(plan->chain, workspace->state);
+    } else {
+        status = make_tangents((sr_plan *)plan);
+        if (!status)
+            status = sr_tangents_state_create(plan->tangents, &workspace->tangents);
+    }
+    workspace->hessian = status == SR_OK;
+    return status;
+}
+
+void sr_plan_hessian_vector(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x,
+                            const float *v, float *out, float *dx, float *hv) {
+    out = out ? out : workspace->out;
+    dx = dx ? dx : workspace->dx;
+    if (plan->ops->hessian_vector)
+        plan->ops->hessian_vector(plan->chain, workspace->state, n, x, v, out, dx, hv);
+    else
+        sr_tangents_hessian_vector(plan->tangents, workspace->tangents, n, x, v, out, dx, hv);
 }
 
 size_t sr_plan_gradient_tile(const sr_plan *plan) {

@@ -82,6 +82,72 @@ static void engines_agree_with_pytorch(void **state) {
     assert_int_equal(checked[0], found); // the scalar engine
 }
 
+// ---- Hessian-vector products --------------------------------------------------------------------
+
+static void check_products(const sr_tensors *tensors, const char *name, const sr_net *net,
+                           const float *theta, const oracle_engine *by, size_t tile) {
+    const size_t n = oracle_array(tensors, "x")->shape[0], values = n * net->inputs;
+    char what[256];
+    snprintf(what, sizeof what, "H v of %s, %s in %s, tile %zu", name, sr_engine_name(by->engine),
+             sr_precision_name(by->precision), tile);
+    float *x = oracle_f32(tensors, "x"), *v = oracle_f32(tensors, "v");
+    float *hv = sr_alloc(values, sizeof *hv), *dx = sr_alloc(values, sizeof *dx);
+    float *e = sr_alloc(n, sizeof *e);
+    double *expected = oracle_f64(tensors, "expect.hvp");
+    double *gradient = oracle_f64(tensors, "expect.grad_x");
+    double *energies = oracle_f64(tensors, "expect.energy");
+    sr_energy *energy;
+    sr_team *team;
+    assert_int_equal(sr_energy_network(net, by->engine, by->precision, tile, &energy), SR_OK);
+    sr_energy_set_parameters(energy, theta);
+    assert_int_equal(sr_team_create(energy, 2, &team), SR_OK);
+    const bool smooth = sr_net_check_curvature(net) == SR_OK;
+    assert_int_equal(sr_team_hessian_vector(team, n, x, v, e, dx, hv),
+                     smooth ? SR_OK : SR_ERROR_UNSUPPORTED);
+    if (smooth) {
+        double *wide = widened(values, hv);
+        check_near(what, values, wide, expected, by->bound);
+        sr_free(wide);
+        wide = widened(values, dx);
+        check_gradient(what, net, values, wide, gradient, by->bound, by->kinked);
+        sr_free(wide);
+        check_near_f32(what, n, e, energies, by->bound);
+        // new weights reach the products too, and nobody needs energies and gradients
+        float *other = sr_alloc(net->parameters, sizeof *other);
+        for (size_t i = 0; i < net->parameters; i++)
+            other[i] = 0.5f * theta[i];
+        sr_energy_set_parameters(energy, other);
+        sr_energy_set_parameters(energy, theta);
+        memset(hv, 0, values * sizeof *hv);
+        assert_int_equal(sr_team_hessian_vector(team, n, x, v, NULL, NULL, hv), SR_OK);
+        wide = widened(values, hv);
+        check_near(what, values, wide, expected, by->bound);
+        sr_free(wide);
+        sr_free(other);
+    }
+    sr_team_destroy(team);
+    sr_energy_destroy(energy);
+    sr_free(x), sr_free(v), sr_free(hv), sr_free(dx), sr_free(e);
+    sr_free(expected), sr_free(gradient), sr_free(energies);
+}
+
+static void check_products_file(const sr_tensors *tensors, const char *name) {
+    sr_net net;
+    float *theta = oracle_net(tensors, &net);
+    const size_t n = oracle_array(tensors, "x")->shape[0];
+    for (size_t i = 0; i < ORACLE_ENGINES; i++) {
+        if (!oracle_engine_available(&oracle_engines[i]))
+            continue;
+        check_products(tensors, name, &net, theta, &oracle_engines[i], 0);
+        check_products(tensors, name, &net, theta, &oracle_engines[i], n > 4 ? n / 2 + 1 : 2);
+    }
+    sr_free(theta);
+}
+
+static void hessian_vector_products_agree_with_pytorch(void **state) {
+    assert_true(oracle_each("energy_", check_products_file) > 0);
+}
+
 static void check_double(const sr_tensors *tensors, const char *name) {
     sr_net net;
     float *theta = oracle_net(tensors, &net);
@@ -95,6 +161,10 @@ static void check_double(const sr_tensors *tensors, const char *name) {
     check_near(name, n, e, energy, 1e-9);
     check_near(name, n * net.inputs, dx, gradient, 1e-9);
     check_theta(tensors, name, &net, dtheta, 1e-9, 0);
+    double *v = oracle_f64(tensors, "v"), *product = oracle_f64(tensors, "expect.hvp");
+    assert_int_equal(sr_net_reference_hessian_vector_f64(&net, wide, n, x, v, dx), SR_OK);
+    check_near(name, n * net.inputs, dx, product, 1e-9);
+    sr_free(v), sr_free(product);
     sr_free(theta), sr_free(wide), sr_free(x), sr_free(e), sr_free(dx), sr_free(dtheta);
     sr_free(energy), sr_free(gradient);
 }
@@ -106,6 +176,7 @@ static void the_double_reference_agrees_with_pytorch(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engines_agree_with_pytorch),
+        cmocka_unit_test(hessian_vector_products_agree_with_pytorch),
         cmocka_unit_test(the_double_reference_agrees_with_pytorch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

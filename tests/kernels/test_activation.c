@@ -26,7 +26,7 @@ static void names_go_both_ways(void **state) {
 
 static double value(sr_activation a, double z) {
     double y;
-    sr_activation_scalar_f64(a, 1, &z, &y, NULL);
+    sr_activation_scalar_f64(a, 1, &z, &y, NULL, NULL);
     return y;
 }
 
@@ -60,10 +60,21 @@ static void derivatives_by_differences(void **state) {
     for (int a = 0; a <= SR_IDENTITY; a++) {
         for (double z = -9.05; z < 9; z += 0.1) {
             double y, slope;
-            sr_activation_scalar_f64((sr_activation)a, 1, &z, &y, &slope);
+            sr_activation_scalar_f64((sr_activation)a, 1, &z, &y, &slope, NULL);
             double difference =
                 (value((sr_activation)a, z + h) - value((sr_activation)a, z - h)) / (2 * h);
             assert_true(fabs(slope - difference) < 1e-9);
+        }
+    }
+}
+
+static void second_derivatives_by_differences(void **state) {
+    const double h = 1e-5;
+    for (int a = 0; a <= SR_IDENTITY; a++) {
+        for (double z = -9.05; z < 9; z += 0.1) {
+            double at[3] = {z - h, z + h, z}, y[3], slope[3], second[3];
+            sr_activation_scalar_f64((sr_activation)a, 3, at, y, slope, second);
+            assert_true(fabs(second[2] - (slope[1] - slope[0]) / (2 * h)) < 1e-9);
         }
     }
 }
@@ -73,7 +84,7 @@ static void curvature_by_differences(void **state) {
         double largest = 0;
         for (double z = -3.05; z < 3; z += 0.1) {
             double at[2] = {z, z + 1e-3}, y[2], slope[2];
-            sr_activation_scalar_f64((sr_activation)a, 2, at, y, slope);
+            sr_activation_scalar_f64((sr_activation)a, 2, at, y, slope, NULL);
             largest = fmax(largest, fabs(slope[1] - slope[0]));
         }
         assert_int_equal(sr_activation_has_curvature((sr_activation)a), largest > 1e-9);
@@ -95,7 +106,7 @@ static void limits_at_infinity(void **state) {
             for (int finite = 0; finite < 2; finite++) {
                 float y[2], slope[2];
                 sr_kernels_for((sr_isa)isa)
-                    ->activation((sr_activation)a, 2, ends[finite], y, slope);
+                    ->activation((sr_activation)a, 2, ends[finite], y, slope, NULL);
                 if (!finite || isfinite(limits[a].low))
                     assert_true(y[0] == limits[a].low);
                 if (!finite || isfinite(limits[a].high))
@@ -105,7 +116,7 @@ static void limits_at_infinity(void **state) {
                 assert_true(slope[0] == limits[a].slope_low && slope[1] == limits[a].slope_high);
             }
             double z[2] = {-INFINITY, INFINITY}, y[2], slope[2];
-            sr_activation_scalar_f64((sr_activation)a, 2, z, y, slope);
+            sr_activation_scalar_f64((sr_activation)a, 2, z, y, slope, NULL);
             assert_true((float)y[0] == limits[a].low && (float)y[1] == limits[a].high);
             assert_true((float)slope[0] == limits[a].slope_low &&
                         (float)slope[1] == limits[a].slope_high);
@@ -117,19 +128,23 @@ static void limits_at_infinity(void **state) {
 static void slope_at_zero(void **state) {
     const float zero = 0;
     float y, slope;
-    sr_kernels_get()->activation(SR_RELU, 1, &zero, &y, &slope);
+    sr_kernels_get()->activation(SR_RELU, 1, &zero, &y, &slope, NULL);
     assert_true(y == 0 && slope == 0);
-    sr_kernels_get()->activation(SR_LEAKY_RELU, 1, &zero, &y, &slope);
+    sr_kernels_get()->activation(SR_LEAKY_RELU, 1, &zero, &y, &slope, NULL);
     assert_true(y == 0 && slope == SR_LEAKY_SLOPE);
-    sr_kernels_get()->activation(SR_ELU, 1, &zero, &y, &slope);
+    sr_kernels_get()->activation(SR_ELU, 1, &zero, &y, &slope, NULL);
     assert_true(y == 0 && slope == 1);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_go_both_ways),         cmocka_unit_test(known_values),
-        cmocka_unit_test(derivatives_by_differences), cmocka_unit_test(curvature_by_differences),
-        cmocka_unit_test(limits_at_infinity),         cmocka_unit_test(slope_at_zero),
+        cmocka_unit_test(names_go_both_ways),
+        cmocka_unit_test(known_values),
+        cmocka_unit_test(derivatives_by_differences),
+        cmocka_unit_test(curvature_by_differences),
+        cmocka_unit_test(second_derivatives_by_differences),
+        cmocka_unit_test(limits_at_infinity),
+        cmocka_unit_test(slope_at_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

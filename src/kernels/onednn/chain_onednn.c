@@ -549,7 +549,7 @@ static void operation_run(const operation *o, onednn_state *state) {
     float *c = state_data(state, o->tensors[2]);
     size_t n = state->chain->tensors[o->tensors[0]].size / sizeof(float);
     if (o->kind == ACTIVATE)
-        sr_kernels_get()->activation(o->activation, n, a, b, c);
+        sr_kernels_get()->activation(o->activation, n, a, b, c, NULL);
     else if (o->kind == BACKWARD_DATA_THIN)
         sr_kernels_get()->conv_backward_data_thin(o->shape, state->chain->batch, a, b, c,
                                                   state_data(state, o->tensors[3]));
