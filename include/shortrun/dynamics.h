@@ -1,5 +1,6 @@
-// dynamics: K steps on an energy, from an initial state. Noise-free gradient descent and Langevin
-// dynamics; a thread takes a tile of chains and runs all K steps on it.
+// dynamics: K steps on an energy, from an initial state. Noise-free gradient descent, Langevin
+// dynamics and finer integrators of the gradient flow; a thread takes a tile of chains and runs all
+// K steps on it.
 #ifndef SHORTRUN_DYNAMICS_H
 #define SHORTRUN_DYNAMICS_H
 
@@ -18,9 +19,27 @@ typedef enum sr_start {
 SR_API const char *sr_start_name(sr_start start);
 SR_API sr_status sr_start_parse(const char *name, sr_start *out);
 
-// x_{k+1} = x_k - step_size grad E(x_k) + noise eps_k, k = 0 .. steps-1, then clamped if `clamp` >
-// 0. noise = 0 is the noise-free flow (Euler). Langevin at temperature T has noise^2 = 2 step_size
-// T.
+// How the gradient flow dx/dt = -grad E(x) is carried from time k step_size to (k + 1) step_size.
+typedef enum sr_integrator {
+    SR_INTEGRATOR_EULER,   // x - s grad E(x): order 1, one gradient a step; the short-run chain
+    SR_INTEGRATOR_HEUN,    // explicit trapezoid rule: order 2, two gradients a step
+    SR_INTEGRATOR_RK4,     // the classical Runge-Kutta method: order 4, four gradients a step
+    SR_INTEGRATOR_ADAPTIVE // Dormand and Prince's pair of orders 5 and 4, its steps chosen so that
+                           // the local error stays within `tolerance` (ARKODE of SUNDIALS); each
+                           // chain has steps of its own, in double but for the gradients
+} sr_integrator;
+#define SR_INTEGRATOR_COUNT 4
+SR_API const char *sr_integrator_name(sr_integrator integrator); // "euler", "heun", ...
+SR_API sr_status sr_integrator_parse(const char *name, sr_integrator *out);
+// Whether this build has it: adaptive needs SUNDIALS, the others nothing.
+SR_API bool sr_integrator_available(sr_integrator integrator);
+// Gradients of E that one step costs; 0 where the error control decides (adaptive).
+SR_API size_t sr_integrator_gradients(sr_integrator integrator);
+
+// Euler: x_{k+1} = x_k - step_size grad E(x_k) + noise eps_k, k = 0 .. steps-1, then clamped if
+// `clamp` > 0. Langevin at temperature T has noise^2 = 2 step_size T. The other integrators take x
+// from x_k to x_{k+1} along the flow of -grad E over a time of step_size, without noise and without
+// clamp: their orders hold for an ordinary differential equation with a smooth right-hand side.
 typedef struct sr_dynamics {
     size_t steps;     // K >= 1
     double step_size; // s > 0
@@ -30,9 +49,16 @@ typedef struct sr_dynamics {
     sr_start start;
     sr_start restart_from; // persistent: uniform, gaussian or data
     double restart_rate; // persistent: probability that a chain starts anew in an iteration, [0, 1]
+    sr_integrator integrator;
+    double tolerance; // adaptive: of the local error, relative and absolute,
+                      // [SR_TOLERANCE_LOW, SR_TOLERANCE_HIGH]; not read by the others
 } sr_dynamics;
+// Gradients are single precision: below this, the error control would chase their rounding.
+#define SR_TOLERANCE_LOW 1e-7
+#define SR_TOLERANCE_HIGH 0.1
 
-// Range of every field; the message says what was found and what is allowed.
+// Range of every field; the message says what was found and what is allowed. SR_ERROR_UNSUPPORTED:
+// the adaptive integrator in a build without SUNDIALS.
 SR_API sr_status sr_dynamics_check(const sr_dynamics *dynamics);
 SR_API double sr_dynamics_temperature(const sr_dynamics *dynamics); // sigma^2 / (2 s)
 

@@ -1,5 +1,5 @@
 // The settings of the dynamics: names, ranges, temperature.
-#include <shortrun/dynamics.h>
+#include "dynamics/adaptive.h"
 
 #include <float.h>
 #include <math.h>
@@ -20,6 +20,33 @@ sr_status sr_start_parse(const char *name, sr_start *out) {
         }
     return sr_fail(SR_ERROR_ARGUMENT,
                    "unknown start '%s'; it is one of: uniform, gaussian, data, persistent", name);
+}
+
+static const char *const integrator_names[] = {"euler", "heun", "rk4", "adaptive"};
+_Static_assert(sizeof integrator_names / sizeof *integrator_names == SR_INTEGRATOR_COUNT,
+               "an integrator without a name");
+
+const char *sr_integrator_name(sr_integrator integrator) {
+    return (size_t)integrator < SR_INTEGRATOR_COUNT ? integrator_names[integrator] : "?";
+}
+
+sr_status sr_integrator_parse(const char *name, sr_integrator *out) {
+    for (size_t i = 0; i < SR_INTEGRATOR_COUNT; i++)
+        if (strcmp(name, integrator_names[i]) == 0) {
+            *out = (sr_integrator)i;
+            return SR_OK;
+        }
+    return sr_fail(SR_ERROR_ARGUMENT,
+                   "unknown integrator '%s'; it is one of: euler, heun, rk4, adaptive", name);
+}
+
+bool sr_integrator_available(sr_integrator integrator) {
+    return integrator != SR_INTEGRATOR_ADAPTIVE || sr_adaptive_available();
+}
+
+size_t sr_integrator_gradients(sr_integrator integrator) {
+    static const size_t gradients[SR_INTEGRATOR_COUNT] = {1, 2, 4, 0};
+    return (size_t)integrator < SR_INTEGRATOR_COUNT ? gradients[integrator] : 0;
 }
 
 // Steps run in single precision: a setting must not overflow there.
@@ -57,6 +84,34 @@ static sr_status check_start(const sr_dynamics *dynamics) {
     return SR_OK;
 }
 
+static sr_status check_integrator(const sr_dynamics *dynamics) {
+    const char *name = sr_integrator_name(dynamics->integrator);
+    if ((size_t)dynamics->integrator >= SR_INTEGRATOR_COUNT)
+        return sr_fail(SR_ERROR_ARGUMENT,
+                       "integrator must be euler, heun, rk4 or adaptive, found number %d",
+                       (int)dynamics->integrator);
+    if (dynamics->integrator == SR_INTEGRATOR_EULER)
+        return SR_OK;
+    if (dynamics->noise > 0)
+        return sr_fail(
+            SR_ERROR_ARGUMENT,
+            "integrator %s solves the noise-free flow, found noise %g; noise needs euler", name,
+            dynamics->noise);
+    if (dynamics->clamp > 0)
+        return sr_fail(SR_ERROR_ARGUMENT,
+                       "integrator %s solves a smooth flow, found clamp %g; a clamp needs euler",
+                       name, dynamics->clamp);
+    if (dynamics->integrator != SR_INTEGRATOR_ADAPTIVE)
+        return SR_OK;
+    if (!(dynamics->tolerance >= SR_TOLERANCE_LOW && dynamics->tolerance <= SR_TOLERANCE_HIGH))
+        return sr_fail(SR_ERROR_ARGUMENT, "tolerance must lie between %g and %g, found %g",
+                       SR_TOLERANCE_LOW, SR_TOLERANCE_HIGH, dynamics->tolerance);
+    if (!sr_integrator_available(dynamics->integrator))
+        return sr_fail(SR_ERROR_UNSUPPORTED, "integrator adaptive: this build has no SUNDIALS; "
+                                             "euler, heun and rk4 need none");
+    return SR_OK;
+}
+
 sr_status sr_dynamics_check(const sr_dynamics *dynamics) {
     if (dynamics->steps < 1)
         return sr_fail(SR_ERROR_ARGUMENT, "steps must be at least 1, found 0");
@@ -75,7 +130,8 @@ sr_status sr_dynamics_check(const sr_dynamics *dynamics) {
     if (check_not_negative("noise", dynamics->noise) ||
         check_not_negative("clamp", dynamics->clamp))
         return SR_ERROR_ARGUMENT;
-    return check_start(dynamics);
+    const sr_status status = check_integrator(dynamics);
+    return status ? status : check_start(dynamics);
 }
 
 double sr_dynamics_temperature(const sr_dynamics *dynamics) {

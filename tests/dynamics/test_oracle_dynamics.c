@@ -1,5 +1,6 @@
-// Noise-free and Langevin trajectories against PyTorch, every state of every dynamics_* file:
-// through the public sampler in every engine and precision with the file's noise, and in double.
+// Noise-free, Langevin and Runge-Kutta trajectories against PyTorch, every state of every
+// dynamics_* file: through the public sampler in every engine and precision with the file's noise,
+// and in double.
 #include "../energy/oracle.h"
 #include "reference.h"
 
@@ -54,6 +55,9 @@ static void check_engine(const sr_tensors *tensors, const char *name, const sr_n
               by->bound);
     check_run(tensors, what, team, settings(tensors, oracle_number(tensors, "sigma")),
               n * net->inputs, n, "expect.langevin", by->bound);
+    sr_dynamics rk4 = settings(tensors, 0);
+    rk4.integrator = SR_INTEGRATOR_RK4;
+    check_run(tensors, what, team, rk4, n * net->inputs, n, "expect.rk4", by->bound);
     sr_team_destroy(team);
     sr_energy_destroy(energy);
 }
