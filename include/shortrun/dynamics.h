@@ -26,7 +26,8 @@ typedef enum sr_integrator {
     SR_INTEGRATOR_RK4,     // the classical Runge-Kutta method: order 4, four gradients a step
     SR_INTEGRATOR_ADAPTIVE // Dormand and Prince's pair of orders 5 and 4, its steps chosen so that
                            // the local error stays within `tolerance` (ARKODE of SUNDIALS); each
-                           // chain has steps of its own, in double but for the gradients
+                           // chain has steps of its own, in double but for the gradients,
+                           // which are taken one chain at a time: slow on wide vectors
 } sr_integrator;
 #define SR_INTEGRATOR_COUNT 4
 SR_API const char *sr_integrator_name(sr_integrator integrator); // "euler", "heun", ...

@@ -34,6 +34,7 @@ int cli_status(sr_status status);
 const char *cli_engine_choice(int value);
 const char *cli_precision_choice(int value);
 const char *cli_start_choice(int value);
+const char *cli_integrator_choice(int value);
 const char *cli_optimiser_choice(int value);
 #define CLI_STARTS 4
 #define CLI_OPTIMISERS 2

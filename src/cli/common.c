@@ -38,6 +38,10 @@ const char *cli_start_choice(int value) {
     return sr_start_name((sr_start)value);
 }
 
+const char *cli_integrator_choice(int value) {
+    return sr_integrator_name((sr_integrator)value);
+}
+
 const char *cli_optimiser_choice(int value) {
     return sr_optimiser_name((sr_optimiser)value);
 }

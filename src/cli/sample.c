@@ -67,6 +67,19 @@ static const cli_option table[] = {
      AT(dynamics.step_size),
      .open_low = true,
      .help = "step size s"},
+    {.name = "integrator",
+     .type = CLI_CHOICE,
+     AT(dynamics.integrator),
+     .choice = cli_integrator_choice,
+     .choices = SR_INTEGRATOR_COUNT,
+     .help = "how a step follows the flow over a time of s; all but euler are noise-free"},
+    {.name = "tolerance",
+     .type = CLI_NUMBER,
+     .value = "TOL",
+     AT(dynamics.tolerance),
+     .low = SR_TOLERANCE_LOW,
+     .high = SR_TOLERANCE_HIGH,
+     .help = "of the adaptive integrator's local error"},
     {.name = "noise",
      .type = CLI_NUMBER,
      .value = "SIGMA",
@@ -146,6 +159,10 @@ static void take_defaults(const sr_tensors *file, const sr_net *net, sample_valu
     d->step_size = meta_number(file, "train.step_size", d->step_size);
     d->noise = meta_number(file, "train.noise", d->noise);
     d->clamp = meta_number(file, "train.clamp", d->clamp);
+    const char *integrator = sr_tensors_meta(file, "train.integrator");
+    if (integrator && sr_integrator_parse(integrator, &d->integrator) != SR_OK)
+        d->integrator = SR_INTEGRATOR_EULER;
+    d->tolerance = meta_number(file, "train.tolerance", d->tolerance);
     const char *last = sr_tensors_meta(file, "train.noise_last");
     d->noise_last = !last || strcmp(last, "no") != 0;
     meta_start(file, "train.start", &d->start);
@@ -240,6 +257,7 @@ static sr_status draw(const sample_values *v, const sr_tensors *file, const sr_n
 static sr_status sample(const sample_values *v, const sr_tensors *file, const sr_net *net,
                         const float *theta) {
     const size_t rows = v->dynamics.steps + 1;
+    const bool euler = v->dynamics.integrator == SR_INTEGRATOR_EULER;
     float *x = NULL;
     double *t = NULL;
     sr_status status = sr_dynamics_check(&v->dynamics);
@@ -263,8 +281,9 @@ static sr_status sample(const sample_values *v, const sr_tensors *file, const sr
     if (status == SR_OK && v->trace)
         status = save_trace(v->trace, &trace, v->dynamics.steps);
     if (status == SR_OK)
-        printf("%s: %zu samples, K %zu, s %g, sigma %g, T %g, start %s, seed %llu, %.3g s\n",
-               v->output, v->n, v->dynamics.steps, v->dynamics.step_size, v->dynamics.noise,
+        printf("%s: %zu samples, %s%sK %zu, s %g, sigma %g, T %g, start %s, seed %llu, %.3g s\n",
+               v->output, v->n, euler ? "" : sr_integrator_name(v->dynamics.integrator),
+               euler ? "" : ", ", v->dynamics.steps, v->dynamics.step_size, v->dynamics.noise,
                sr_dynamics_temperature(&v->dynamics), sr_start_name(v->dynamics.start),
                (unsigned long long)v->seed, took);
     sr_free(x);

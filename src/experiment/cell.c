@@ -300,6 +300,11 @@ static sr_status sample_and_judge(job *j, const float *theta) {
     }
     if (status == SR_OK)
         status = sample(j, team, sr_energy_tile(energy), x);
+    if (status == SR_ERROR_DIVERGED) { // the integrator gave up
+        mark_diverged(j->record, sr_error_message());
+        status = SR_OK;
+        goto done;
+    }
     if (status == SR_OK && !all_finite(j->cell->samples * j->net.inputs, x)) {
         mark_diverged(j->record,
                       "training ended, but samples of the trained energy are not finite");

@@ -32,6 +32,8 @@ static void settle(sr_cell *cell) {
         dynamics->restart_from = usual.train.dynamics.restart_from;
         dynamics->restart_rate = usual.train.dynamics.restart_rate;
     }
+    if (dynamics->integrator != SR_INTEGRATOR_ADAPTIVE)
+        dynamics->tolerance = usual.train.dynamics.tolerance;
     if (train->optimiser == SR_SGD) {
         train->beta2 = usual.train.beta2;
         train->epsilon = usual.train.epsilon;
@@ -198,9 +200,11 @@ sr_status sr_group_expand(const sr_group *group, sr_experiment *experiment) {
 void sr_cell_label(const sr_cell *cell, char *out, size_t size) {
     const char *slash = strrchr(cell->dataset, '/');
     const char *name = slash && slash[1] ? slash + 1 : cell->dataset;
-    snprintf(out, size, "%s K=%zu sigma=%g data_noise=%g seed=%llu", name,
-             cell->train.dynamics.steps, cell->train.dynamics.noise, cell->train.data_noise,
-             (unsigned long long)cell->train.seed);
+    const sr_dynamics *dynamics = &cell->train.dynamics;
+    const bool euler = dynamics->integrator == SR_INTEGRATOR_EULER;
+    snprintf(out, size, "%s%s%s K=%zu sigma=%g data_noise=%g seed=%llu", name, euler ? "" : " ",
+             euler ? "" : sr_integrator_name(dynamics->integrator), dynamics->steps,
+             dynamics->noise, cell->train.data_noise, (unsigned long long)cell->train.seed);
 }
 
 static sr_status unknown_term(const char *name) {

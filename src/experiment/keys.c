@@ -15,6 +15,10 @@ static const char *start_choice(int value) {
     return sr_start_name((sr_start)value);
 }
 
+static const char *integrator_choice(int value) {
+    return sr_integrator_name((sr_integrator)value);
+}
+
 static const char *optimiser_choice(int value) {
     return sr_optimiser_name((sr_optimiser)value);
 }
@@ -170,6 +174,13 @@ const sr_key sr_keys[] = {
      .meaning = "Persistent chains: probability of starting anew in an iteration."},
     {DYNAMICS("clamp", clamp), NUMBER(0, 1e6),
      .meaning = "States are clamped to [-clamp, clamp] after every step; 0: not clamped."},
+    {DYNAMICS("integrator", integrator), .later = true,
+     CHOICE(SR_INTEGRATOR_COUNT, integrator_choice),
+     .meaning = "How a step follows the flow of -grad E over a time of s: euler (order 1, one "
+                "gradient), heun (order 2, two), rk4 (order 4, four), adaptive (error-controlled; "
+                "SUNDIALS). All but euler need noise 0 and no clamp."},
+    {DYNAMICS("tolerance", tolerance), .later = true, NUMBER(SR_TOLERANCE_LOW, SR_TOLERANCE_HIGH),
+     .meaning = "adaptive: of the local error, relative and absolute."},
     {DYNAMICS("step_size", step_size), .alias = "s", NUMBER(0, 1e6), .open_low = true,
      .meaning = "Step size s of x - s grad E(x) + sigma eps."},
     {DYNAMICS("noise_last", noise_last), .type = SR_KEY_SWITCH,
@@ -408,7 +419,8 @@ void sr_key_get(const sr_key *key, const sr_cell *cell, sr_key_value *value) {
 }
 
 _Static_assert(sizeof(sr_start) == sizeof(int) && sizeof(sr_engine) == sizeof(int) &&
-                   sizeof(sr_optimiser) == sizeof(int) && sizeof(sr_data_noise_mode) == sizeof(int),
+                   sizeof(sr_optimiser) == sizeof(int) && sizeof(sr_integrator) == sizeof(int) &&
+                   sizeof(sr_data_noise_mode) == sizeof(int),
                "choices are copied as int");
 
 void sr_key_format(const sr_key *key, const sr_key_value *value, bool exact, sr_text *out) {

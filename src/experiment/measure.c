@@ -1,6 +1,7 @@
 // How long things take: a step of the dynamics on a trained energy, and estimates for a dry run.
 //
-// FLOP of one step of one chain: forward and backward-data, two for each multiply-add.
+// FLOP of one gradient of one chain: forward and backward-data, two for each multiply-add. A step
+// takes one gradient, or as many as its integrator has stages.
 #include "experiment/run.h"
 
 #include <math.h>
@@ -12,6 +13,15 @@
 #define MEASURE_SECONDS 0.3
 #define MEASURE_STEPS 20 // of the K steps: the time of a step does not depend on K
 
+// Gradients that a step is taken to cost where only the run can tell: the adaptive integrator has
+// seven stages, the first being the last of the step before, and may need more than one step.
+#define ADAPTIVE_GRADIENTS 6
+
+static double gradients_per_step(const sr_dynamics *dynamics) {
+    const size_t gradients = sr_integrator_gradients(dynamics->integrator);
+    return gradients ? (double)gradients : ADAPTIVE_GRADIENTS;
+}
+
 void sr_cell_work(const sr_cell *cell, double *training, double *sampling) {
     sr_net net;
     *training = *sampling = 0;
@@ -21,9 +31,12 @@ void sr_cell_work(const sr_cell *cell, double *training, double *sampling) {
     const sr_dynamics sampler = sr_cell_sampler(cell);
     // A step is forward and backward-data; the gradient in theta runs over data and samples,
     // forward, backward-data and backward-weights.
-    *training = (double)cell->train.iterations * (double)cell->train.batch * forward *
-                (2.0 * (double)cell->train.dynamics.steps + 6.0);
-    *sampling = (double)cell->samples * forward * 2.0 * (double)(sampler.steps + 1);
+    *training =
+        (double)cell->train.iterations * (double)cell->train.batch * forward *
+        (2.0 * gradients_per_step(&cell->train.dynamics) * (double)cell->train.dynamics.steps +
+         6.0);
+    *sampling = (double)cell->samples * forward * 2.0 *
+                (gradients_per_step(&sampler) * (double)sampler.steps + 1);
 }
 
 sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team, unsigned threads,
@@ -54,10 +67,14 @@ sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team
     if (status != SR_OK)
         return status;
     const double step = best / (double)dynamics.steps;
-    const double gflops = 4.0 * sr_net_multiply_adds(net) * (double)batch / step * 1e-9;
-    const double peak = sr_peak_gflops(threads);
     sr_record_add_timing(record, "step_ms", 1e3 * step);
     sr_record_add_timing(record, "chain_steps_per_s", (double)batch / step);
+    const size_t gradients = sr_integrator_gradients(dynamics.integrator);
+    if (gradients == 0) // as many as the error control asked for: nobody counts them
+        return SR_OK;
+    const double gflops =
+        4.0 * (double)gradients * sr_net_multiply_adds(net) * (double)batch / step * 1e-9;
+    const double peak = sr_peak_gflops(threads);
     sr_record_add_timing(record, "gflops", gflops);
     sr_record_add_timing(record, "peak_gflops", peak);
     sr_record_add_timing(record, "peak_share", peak > 0 ? gflops / peak : NAN);
@@ -71,6 +88,8 @@ typedef struct pace {
     char model[128];
     size_t batch, tile, spectral;
     sr_engine engine;
+    sr_integrator integrator;
+    double tolerance;
     unsigned threads;
     double fixed, per_step;
 } pace;
@@ -105,7 +124,9 @@ static sr_status measure_pace(const sr_cell *cell, const sr_net *net, unsigned t
     options.iterations = 1000;
     options.gap_bound = 0;
     options.dynamics.start = SR_START_GAUSSIAN;
-    options.dynamics.step_size = 1e-6; // nothing is to move, so nothing can diverge
+    // nothing is to move, so nothing can diverge; how many steps an error control takes hangs on it
+    if (options.dynamics.integrator != SR_INTEGRATOR_ADAPTIVE)
+        options.dynamics.step_size = 1e-6;
     options.dynamics.noise = cell->train.dynamics.noise > 0 ? 1e-6 : 0;
     options.rate = 1e-6;
     sr_dataset data = {.name = "noise",
@@ -138,7 +159,9 @@ static sr_status find_pace(const sr_cell *cell, const sr_net *net, unsigned thre
         const pace *p = &paces[i];
         if (strcmp(p->model, cell->model) == 0 && p->batch == cell->train.batch &&
             p->tile == cell->train.tile && p->spectral == cell->train.spectral_iterations &&
-            p->engine == cell->train.engine && p->threads == threads) {
+            p->engine == cell->train.engine && p->threads == threads &&
+            p->integrator == cell->train.dynamics.integrator &&
+            p->tolerance == cell->train.dynamics.tolerance) {
             *out = p;
             return SR_OK;
         }
@@ -148,6 +171,8 @@ static sr_status find_pace(const sr_cell *cell, const sr_net *net, unsigned thre
                 .tile = cell->train.tile,
                 .spectral = cell->train.spectral_iterations,
                 .engine = cell->train.engine,
+                .integrator = cell->train.dynamics.integrator,
+                .tolerance = cell->train.dynamics.tolerance,
                 .threads = threads};
     const sr_status status = measure_pace(cell, net, threads, p);
     if (status != SR_OK) {

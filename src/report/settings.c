@@ -20,6 +20,8 @@ static const struct {
     [SR_SETTING_RESTART_FROM] = {"restart_from", "restart"},
     [SR_SETTING_RESTART_RATE] = {"restart_rate", "restart rate"},
     [SR_SETTING_CLAMP] = {"clamp", "clamp"},
+    [SR_SETTING_INTEGRATOR] = {"integrator", "integrator"},
+    [SR_SETTING_TOLERANCE] = {"tolerance", "tolerance"},
     [SR_SETTING_MODEL] = {"model", "model"},
     [SR_SETTING_DATA_LIMIT] = {"data_limit", "data rows"},
     [SR_SETTING_ITERATIONS] = {"iterations", "iterations"},
@@ -93,6 +95,8 @@ static double real_setting(const sr_cell *cell, sr_setting setting) {
         return train->dynamics.restart_rate;
     case SR_SETTING_CLAMP:
         return train->dynamics.clamp;
+    case SR_SETTING_TOLERANCE:
+        return train->dynamics.tolerance;
     case SR_SETTING_RATE:
         return train->rate;
     case SR_SETTING_BETA1:
@@ -156,6 +160,9 @@ void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTIN
     case SR_SETTING_RESTART_FROM:
         text = dynamics->start == SR_START_PERSISTENT ? sr_start_name(dynamics->restart_from) : "-";
         break;
+    case SR_SETTING_INTEGRATOR:
+        text = sr_integrator_name(dynamics->integrator);
+        break;
     case SR_SETTING_MODEL:
         text = cell->model;
         break;
@@ -197,6 +204,9 @@ void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTI
         break;
     case SR_SETTING_RESTART_RATE:
         instead = dynamics->start != SR_START_PERSISTENT ? "-" : NULL;
+        break;
+    case SR_SETTING_TOLERANCE:
+        instead = dynamics->integrator != SR_INTEGRATOR_ADAPTIVE ? "-" : NULL;
         break;
     case SR_SETTING_DATA_LIMIT:
         instead = cell->data_limit == 0 ? "all" : NULL;

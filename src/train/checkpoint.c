@@ -27,7 +27,7 @@ typedef struct field {
     char text[72];
 } field;
 
-#define FIELD_LIMIT 32
+#define FIELD_LIMIT 48
 
 typedef struct fields {
     size_t count;
@@ -80,6 +80,8 @@ static void list_fields(const sr_trainer *t, fields *f) {
     put_number(f, "train.noise", d->noise);
     put_text(f, "train.noise_last", d->noise > 0.0 ? d->noise_last ? "yes" : "no" : "unused");
     put_number(f, "train.clamp", d->clamp);
+    put_text(f, "train.integrator", sr_integrator_name(d->integrator));
+    put_if(f, d->integrator == SR_INTEGRATOR_ADAPTIVE, "train.tolerance", d->tolerance);
     put_text(f, "train.start", sr_start_name(d->start));
     put_text(f, "train.restart_from", persistent ? sr_start_name(d->restart_from) : "unused");
     put_if(f, persistent, "train.restart_rate", d->restart_rate);
@@ -240,6 +242,16 @@ static sr_status check_iterations(const sr_trainer *t, const char *path, const s
     return SR_OK;
 }
 
+// What a file says of an option that is younger than its program: what that program did.
+static const char *before_there_was(const char *name) {
+    static const char *const then[][2] = {
+        {"precision", "fp32"}, {"integrator", "euler"}, {"tolerance", "unused"}};
+    for (size_t i = 0; i < sizeof then / sizeof *then; i++)
+        if (strcmp(name, then[i][0]) == 0)
+            return then[i][1];
+    return NULL;
+}
+
 static sr_status check_fields(const sr_trainer *t, const char *path, const sr_tensors *tensors) {
     const char *format = sr_tensors_meta(tensors, "train.format");
     if (!format)
@@ -256,8 +268,8 @@ static sr_status check_fields(const sr_trainer *t, const char *path, const sr_te
     for (size_t i = 0; i < f.count; i++) {
         const char *name = strchr(f.at[i].key, '.') + 1;
         const char *found = sr_tensors_meta(tensors, f.at[i].key);
-        if (!found && strcmp(name, "precision") == 0)
-            found = sr_precision_name(SR_FP32); // files from before there was another
+        if (!found)
+            found = before_there_was(name);
         if (!found)
             return sr_fail(SR_ERROR_FORMAT, "%s: checkpoint lacks the metadata key %s", path,
                            f.at[i].key);

@@ -23,6 +23,8 @@ refuses "number" "$program" train --dataset rings --output m.safetensors --rate 
 refuses "expected auto" "$program" train --dataset rings --output m.safetensors --engine fast
 refuses "steps" "$program" train --dataset rings --output m.safetensors --steps 0
 refuses "noise" "$program" train --dataset rings --output m.safetensors --noise -0.1
+refuses "expected euler, heun, rk4 or adaptive" "$program" train --dataset rings --output m.safetensors --integrator rk5
+refuses "noise needs euler" "$program" train --dataset rings --output m.safetensors --integrator rk4 --noise 0.1
 refuses "output" "$program" train --dataset rings
 refuses "nowhere" "$program" train --dataset nowhere --output m.safetensors
 refuses "" "$program" train --dataset rings --output m.safetensors --model mlp:dim=3,widths=8,activation=silu

@@ -41,6 +41,11 @@ grep -q 'done already' "$work/out" || wrong "a finished training was not noticed
 works "$program" sample m.safetensors --n 50 --output s.npy --trace trace.csv
 [ "$(wc -l <trace.csv)" = 12 ] || wrong "the trace has not K + 1 = 11 lines"
 works "$program" sample m.safetensors --n 50 --output s.png
+works "$program" train --dataset rings --iterations 5 --batch 32 --integrator heun --output heun.safetensors
+works "$program" sample heun.safetensors --n 20 --output h.npy
+grep -q ' heun, K 10' "$work/out" || wrong "sample does not take the checkpoint's integrator"
+works "$program" sample heun.safetensors --n 20 --integrator rk4 --output h.npy
+grep -q ' rk4, K 10' "$work/out" || wrong "sample does not take the integrator that was asked for"
 works "$program" sample m.safetensors --n 50 --start data --output d.npy
 works "$program" energy m.safetensors --input s.npy
 [ "$(wc -l <"$work/out")" = 50 ] || wrong "energy printed not 50 lines"

@@ -78,6 +78,8 @@ static const char *const variants[] = {
     "    dynamics: {%s, restart_from: data}\n",
     "    dynamics: {%s, restart_rate: 0.5}\n",
     "    dynamics: {start: uniform, noise: 0.1}\n",
+    "    dynamics: {integrator: heun}\n",
+    "    dynamics: {integrator: rk4}\n",
     "    density: {points: 100}\n",
     "    density: {points: 100, grid: 50}\n",
     "    density: {points: 100, method: trace}\n",
@@ -99,6 +101,28 @@ static const char *const variants[] = {
     "    training: {data_noise_mode: matched}\n",
     "    training: {gap_bound: 10}\n",
 };
+// An integrator decides; what goes by the name of a cell says so.
+static void test_integrators(void **state) {
+    char label[200];
+    bool match;
+    sr_experiment experiment;
+    load(state, "    dynamics: {integrator: [euler, heun, rk4]}\n", &experiment);
+    assert_int_equal(experiment.cell_count, 3);
+    sr_cell_label(&experiment.cells[0], label, sizeof label);
+    assert_null(strstr(label, "euler"));
+    sr_cell_label(&experiment.cells[2], label, sizeof label);
+    assert_non_null(strstr(label, " rk4 K="));
+    assert_int_equal(sr_cell_matches(&experiment.cells[2], "integrator=rk4", &match), SR_OK);
+    assert_true(match);
+    assert_string_not_equal(experiment.cells[1].hash, experiment.cells[2].hash);
+    sr_experiment_clear(&experiment);
+    if (!sr_integrator_available(SR_INTEGRATOR_ADAPTIVE))
+        return;
+    load(state, "    dynamics: {integrator: adaptive, tolerance: [1e-3, 1e-4]}\n", &experiment);
+    assert_int_equal(experiment.cell_count, 2);
+    sr_experiment_clear(&experiment);
+}
+
 #define BASE "start: persistent, noise: 0.1"
 
 static void test_hash(void **state) {
@@ -137,6 +161,13 @@ static void test_hash_stays(void **state) {
     sr_experiment_clear(&experiment);
     load(state, "    iterations: 10\n    samples: 100\n    density: {grid: [50, 60]}\n",
          &experiment); // no points: no densities, and nothing that they hang on
+    assert_int_equal(experiment.cell_count, 1);
+    assert_string_equal(experiment.cells[0].hash, "c6b2f56765c11564cdedeab6f5e7bc21");
+    sr_experiment_clear(&experiment);
+    load(state,
+         "    iterations: 10\n    samples: 100\n"
+         "    dynamics: {integrator: euler, tolerance: [1e-3, 1e-4]}\n",
+         &experiment); // Euler knows no tolerance
     assert_int_equal(experiment.cell_count, 1);
     assert_string_equal(experiment.cells[0].hash, "c6b2f56765c11564cdedeab6f5e7bc21");
     sr_experiment_clear(&experiment);
@@ -244,6 +275,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_same_cells, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_hash, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_hash_stays, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_integrators, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_hash_spelling, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_filter, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_datasets, scratch_make, scratch_remove),

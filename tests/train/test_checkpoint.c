@@ -122,6 +122,7 @@ static void other_runs_are_refused(void **state) {
     other(dynamics.noise, 0.1, "made with noise 0, this run has 0.1");
     other(dynamics.steps, 5, "made with steps 4, this run has 5");
     other(dynamics.start, SR_START_UNIFORM, "made with start gaussian, this run has uniform");
+    other(dynamics.integrator, SR_INTEGRATOR_RK4, "made with integrator euler, this run has rk4");
     other(batch, 32, "made with batch 48, this run has 32");
     other(precision, SR_BF16, "made with precision fp32, this run has bf16");
     other(engine, SR_ENGINE_SCALAR, "made with engine auto, this run has scalar");
@@ -260,6 +261,42 @@ static void auto_goes_on_with_the_engines_of_the_file(void **state) {
     assert_int_equal(sr_energy_gradient_tile(energy), 48);
     steps(t, 2);
     sr_trainer_destroy(t);
+    sr_dataset_clear(&data);
+}
+
+static sr_status load_damaged(const sr_net *net, const sr_dataset *data, const sr_train_options *o,
+                              const sr_tensors *good, const damage *what) {
+    char path[320];
+    sr_trainer *t;
+    write_damaged(net, good, what, scratch_path(path, "damaged.safetensors"));
+    must(sr_trainer_create(net, data, o, &t));
+    const sr_status status = sr_trainer_load(t, path);
+    sr_trainer_destroy(t);
+    return status;
+}
+
+// A file without an option that is younger than it was made without that option.
+static void older_files_are_read(void **state) {
+    sr_dataset data = toy_data();
+    const sr_net net = small_mlp(16);
+    sr_train_options o = small_options(false);
+    char path[320];
+    sr_tensors *good;
+    sr_trainer *t;
+    must(sr_trainer_create(&net, &data, &o, &t));
+    must(sr_trainer_save(t, scratch_path(path, "older.safetensors")));
+    sr_trainer_destroy(t);
+    must(sr_tensors_load(path, &good));
+    static const char *const younger[] = {"train.precision", "train.integrator", "train.tolerance"};
+    for (size_t i = 0; i < sizeof younger / sizeof *younger; i++) {
+        const damage without = {NULL, 0, 0, younger[i], NULL, NULL};
+        must(load_damaged(&net, &data, &o, good, &without));
+    }
+    const damage euler = {NULL, 0, 0, "train.integrator", NULL, NULL};
+    o.dynamics.integrator = SR_INTEGRATOR_HEUN;
+    assert_int_equal(load_damaged(&net, &data, &o, good, &euler), SR_ERROR_ARGUMENT);
+    message_holds("made with integrator euler, this run has heun");
+    sr_tensors_destroy(good);
     sr_dataset_clear(&data);
 }
 
@@ -476,6 +513,7 @@ int main(void) {
         cmocka_unit_test(other_runs_are_refused),
         cmocka_unit_test(tiles_count_where_they_matter),
         cmocka_unit_test(auto_goes_on_with_the_engines_of_the_file),
+        cmocka_unit_test(older_files_are_read),
         cmocka_unit_test(broken_files_are_refused),
         cmocka_unit_test(stopping_saves_and_running_again_finishes),
         cmocka_unit_test(progress_is_rare),
