@@ -84,12 +84,12 @@ typedef struct sr_induced {
 // persistent), those of sr_energy_check_hessian, memory; SR_ERROR_INTERRUPTED.
 SR_API sr_status sr_induced_forward(sr_team *team, const sr_dynamics *dynamics,
                                     const sr_density_options *options, size_t n, float *x,
-                                    const sr_monitor *monitor, sr_induced *out);
+                                    const sr_monitor *monitor, const sr_induced *out);
 // Any points, held-out data above all: x (n, dim) is carried back through the inverse of every
 // step, last step first, so that path[k] is log p_k(x) for every number of steps k at once.
 SR_API sr_status sr_induced_backward(sr_team *team, const sr_dynamics *dynamics,
                                      const sr_density_options *options, size_t n, const float *x,
-                                     const sr_monitor *monitor, sr_induced *out);
+                                     const sr_monitor *monitor, const sr_induced *out);
 
 // ---- the Gibbs density in the plane -------------------------------------------------------------
 
@@ -99,6 +99,7 @@ typedef struct sr_plane {
     double window;
     size_t size;
 } sr_plane;
+#define SR_PLANE_SIZE_MAX 4000
 SR_API void sr_plane_points(const sr_plane *plane, float *x); // (size^2, 2)
 // log Z of exp(-E/T) by the midpoint rule on the grid; log_density (size^2) or NULL: -E/T - log Z.
 // edge (NULL allowed): the share of the mass in the outermost ring of cells: mass that the window
