@@ -68,9 +68,11 @@ typedef enum sr_purpose {
     SR_PURPOSE_SPECTRAL,   // start vectors of power iterations
     SR_PURPOSE_CLASSIFIER, // training of feature networks
     SR_PURPOSE_TEST,
-    SR_PURPOSE_RESAMPLE, // groups, subsets and permutations of rows
-    SR_PURPOSE_PROBE,    // directions of trace estimates, and what goes with them
-    SR_PURPOSE_MCMC      // proposals and acceptance; last, so that the others keep their numbers
+    SR_PURPOSE_RESAMPLE,  // groups, subsets and permutations of rows; new ones come after it, so
+                          // that the others keep their numbers
+    SR_PURPOSE_CURVATURE, // start vectors of Lanczos iterations in training
+    SR_PURPOSE_PROBE,     // directions of trace estimates, and what goes with them
+    SR_PURPOSE_MCMC       // proposals and acceptance
 } sr_purpose;
 
 // key = first two words of philox(counter = {purpose, epoch low, epoch high, 0}, key = seed).

@@ -31,8 +31,11 @@ typedef struct sr_train_options {
     double energy_l2;           // weight of mean E(data)^2 + mean E(samples)^2 in the loss
     double clip_norm;           // gradient norm is clipped to this; 0: not clipped
     size_t spectral_iterations; // power iterations per training iteration; 0: no spectral norm
-    double data_noise;          // standard deviation of noise added to data rows
-    double gap_bound;           // |E(data) - E(samples)| beyond it is divergence; 0: no bound
+    double curvature_cap;   // bound that s ||H|| is held to along the trajectories, by scaling the
+                            // energy: below 1 the Euler steps can be inverted; 0: no cap
+    size_t curvature_every; // iterations between two estimates of s ||H||
+    double data_noise;      // standard deviation of noise added to data rows
+    double gap_bound;       // |E(data) - E(samples)| beyond it is divergence; 0: no bound
 } sr_train_options;
 
 // Defaults, dynamics included, that trained well in a prototype: for images (a small convnet on
@@ -49,13 +52,16 @@ typedef struct sr_train_report {
     double gap;                         // energy_data - energy_samples
     double gradient_norm;               // of the loss in the raw parameters, before clipping
     double largest;                     // max |x| of the samples
+    double curvature; // s ||H|| as the last estimate found it, before the energy was scaled anew by
+                      // it: how far it had moved since the one before; NaN without a cap
     double rate;
 } sr_train_report;
 
 typedef struct sr_trainer sr_trainer;
 
 // The data set must outlive the trainer. theta starts from sr_net_init(seed). Errors: options out
-// of range, a network without exactly one output or of another input shape than the data's, memory.
+// of range, a network without exactly one output or of another input shape than the data's, a cap
+// on the curvature of an energy without a Hessian (sr_energy_check_hessian), memory.
 SR_API sr_status sr_trainer_create(const sr_net *net, const sr_dataset *data,
                                    const sr_train_options *options, sr_trainer **out);
 SR_API void sr_trainer_destroy(sr_trainer *trainer);
@@ -66,9 +72,10 @@ SR_API void sr_trainer_destroy(sr_trainer *trainer);
 // those before the iteration.
 SR_API sr_status sr_trainer_step(sr_trainer *trainer, sr_train_report *report);
 SR_API uint64_t sr_trainer_iteration(const sr_trainer *trainer); // iterations done
-// Parameters that sampling uses (net->parameters): effective (spectrally normalised where that is
-// on) of the current theta, or the average of the effective ones where averaging is on (an average
-// is not normalised once more). Valid until the next step or load.
+// Parameters that sampling uses (net->parameters): effective (spectrally normalised and scaled to
+// the curvature's cap where those are on) of the current theta, or the average of the effective
+// ones where averaging is on (an average is not normalised or capped once more). Valid until the
+// next step or load.
 SR_API const float *sr_trainer_parameters(sr_trainer *trainer);
 // For timings; its energy holds the current effective parameters, which are not the averaged ones.
 SR_API sr_team *sr_trainer_team(sr_trainer *trainer);

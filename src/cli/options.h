@@ -54,7 +54,7 @@ struct cli_command {
     int (*run)(const cli_command *command, int argc, char **argv); // argv[0] is the command's name
 };
 
-#define CLI_OPTIONS_MAX 48
+#define CLI_OPTIONS_MAX 64
 #define CLI_OPERANDS_MAX 4
 
 typedef struct cli_parsed {

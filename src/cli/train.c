@@ -232,6 +232,20 @@ static const cli_option table[] = {
      TRAIN(spectral_iterations),
      .high = 1000,
      .help = "power iterations of spectral normalisation (default 1 for images; 0: none)"},
+    {.name = "curvature-cap",
+     .type = CLI_NUMBER,
+     .value = "CAP",
+     TRAIN(curvature_cap),
+     .high = 100,
+     .help =
+         "scale the energy so that s ||H|| along the chains stays below it (default 0: no cap)"},
+    {.name = "curvature-every",
+     .type = CLI_COUNT,
+     .value = "N",
+     TRAIN(curvature_every),
+     .low = 1,
+     .high = 1000000,
+     .help = "iterations between two estimates of s ||H|| (default 10)"},
     {.name = "gap-bound",
      .type = CLI_NUMBER,
      .value = "GAP",
@@ -264,9 +278,9 @@ static void each(void *user, const sr_train_report *r) {
     watch *w = user;
     w->last = *r;
     if (w->wanted)
-        sr_text_append(&w->csv, "%llu,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g\n",
+        sr_text_append(&w->csv, "%llu,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g\n",
                        (unsigned long long)r->iteration, r->energy_data, r->energy_samples, r->gap,
-                       r->gradient_norm, r->largest, r->rate);
+                       r->gradient_norm, r->largest, r->rate, r->curvature);
 }
 
 static sr_status save_curve(const watch *w, const char *path) {
@@ -302,9 +316,11 @@ static void print_end(sr_trainer *trainer, const train_values *v, const watch *w
                v->train.iterations);
         return;
     }
-    printf("%s: %llu iterations, energy gap %.4g, %.3g ms an iteration", v->output,
-           (unsigned long long)sr_trainer_iteration(trainer), w->last.gap,
-           1e3 * seconds / (double)done);
+    printf("%s: %llu iterations, energy gap %.4g, ", v->output,
+           (unsigned long long)sr_trainer_iteration(trainer), w->last.gap);
+    if (v->train.curvature_cap > 0)
+        printf("s ||H|| %.3g, ", w->last.curvature);
+    printf("%.3g ms an iteration", 1e3 * seconds / (double)done);
     for (int i = 0; i < SR_PHASE_COUNT; i++)
         total += phases[i];
     for (int i = 0; i < SR_PHASE_COUNT && total > 0.0; i++)
@@ -337,7 +353,8 @@ static int train(const train_values *v, const sr_dataset *data) {
     sr_net net;
     sr_trainer *trainer = NULL;
     watch w = {.wanted = v->curve};
-    sr_text_append(&w.csv, "iteration,energy_data,energy_samples,gap,gradient_norm,largest,rate\n");
+    sr_text_append(
+        &w.csv, "iteration,energy_data,energy_samples,gap,gradient_norm,largest,rate,curvature\n");
     uint64_t before = 0;
     sr_status status = choose_net(v, data, &net);
     if (status == SR_OK)

@@ -38,6 +38,8 @@ static void settle(sr_cell *cell) {
         train->beta2 = usual.train.beta2;
         train->epsilon = usual.train.epsilon;
     }
+    if (train->curvature_cap == 0)
+        train->curvature_every = usual.train.curvature_every;
     if (cell->density.points == 0)
         cell->density = usual.density;
     if (cell->sample_steps == dynamics->steps)
@@ -51,6 +53,8 @@ static sr_status settle_model(sr_cell *cell) {
     sr_status status = sr_net_parse(cell->model, &net);
     if (status != SR_OK)
         return status;
+    if (cell->train.curvature_cap > 0 && (status = sr_net_check_curvature(&net)) != SR_OK)
+        return sr_fail_context(status, "curvature_cap: ");
     const size_t dim = known_dim(cell->dataset);
     if (dim != 0 && dim != net.inputs)
         return sr_fail(SR_ERROR_ARGUMENT, "model: '%s' takes %zu numbers, a sample of %s has %zu",

@@ -162,6 +162,13 @@ const sr_key sr_keys[] = {
      .meaning = "The gradient's norm is clipped to this; 0: not clipped."},
     {TRAINING("spectral_iterations", spectral_iterations), COUNT(0, 1000),
      .meaning = "Power iterations of spectral normalisation per iteration; 0: no normalisation."},
+    {TRAINING("curvature_cap", curvature_cap), .later = true, NUMBER(0, 100),
+     .meaning =
+         "Bound on s ||H|| along the trajectories, to which the energy is scaled in training "
+         "(the last layer's weights): below 1, noise-free Euler steps can be inverted. Not "
+         "for relu and leaky_relu. 0: no cap."},
+    {TRAINING("curvature_every", curvature_every), .later = true, COUNT(1, 1000000),
+     .meaning = "Iterations between two estimates of s ||H|| for the cap."},
     {TRAINING("gap_bound", gap_bound), NUMBER(0, 1e30),
      .meaning = "An energy gap |E(data) - E(samples)| beyond this is divergence; 0: no bound."},
     {DYNAMICS("start", start), CHOICE(4, start_choice),

@@ -83,10 +83,14 @@ sr_status sr_measure_steps(const sr_cell *cell, const sr_net *net, sr_team *team
 
 // ---- estimates ----------------------------------------------------------------------------------
 
+static size_t curvature_every(const sr_train_options *options) {
+    return options->curvature_cap > 0 ? options->curvature_every : 0;
+}
+
 // Seconds of a training iteration as a + b K.
 typedef struct pace {
     char model[128];
-    size_t batch, tile, spectral;
+    size_t batch, tile, spectral, curvature; // curvature: iterations between estimates; 0: none
     sr_engine engine;
     sr_integrator integrator;
     double tolerance;
@@ -160,6 +164,7 @@ static sr_status find_pace(const sr_cell *cell, const sr_net *net, unsigned thre
         if (strcmp(p->model, cell->model) == 0 && p->batch == cell->train.batch &&
             p->tile == cell->train.tile && p->spectral == cell->train.spectral_iterations &&
             p->engine == cell->train.engine && p->threads == threads &&
+            p->curvature == curvature_every(&cell->train) &&
             p->integrator == cell->train.dynamics.integrator &&
             p->tolerance == cell->train.dynamics.tolerance) {
             *out = p;
@@ -171,6 +176,7 @@ static sr_status find_pace(const sr_cell *cell, const sr_net *net, unsigned thre
                 .tile = cell->train.tile,
                 .spectral = cell->train.spectral_iterations,
                 .engine = cell->train.engine,
+                .curvature = curvature_every(&cell->train),
                 .integrator = cell->train.dynamics.integrator,
                 .tolerance = cell->train.dynamics.tolerance,
                 .threads = threads};

@@ -37,6 +37,8 @@ static const struct {
     [SR_SETTING_ENERGY_L2] = {"energy_l2", "energy L2"},
     [SR_SETTING_CLIP_NORM] = {"clip_norm", "clip norm"},
     [SR_SETTING_SPECTRAL] = {"spectral_iterations", "spectral norm"},
+    [SR_SETTING_CURVATURE_CAP] = {"curvature_cap", "s||H|| cap"},
+    [SR_SETTING_CURVATURE_EVERY] = {"curvature_every", "cap every"},
     [SR_SETTING_GAP_BOUND] = {"gap_bound", "gap bound"},
     [SR_SETTING_ENGINE] = {"engine", "engine"},
     [SR_SETTING_PRECISION] = {"precision", "precision"},
@@ -115,6 +117,8 @@ static double real_setting(const sr_cell *cell, sr_setting setting) {
         return train->energy_l2;
     case SR_SETTING_CLIP_NORM:
         return train->clip_norm;
+    case SR_SETTING_CURVATURE_CAP:
+        return train->curvature_cap;
     case SR_SETTING_GAP_BOUND:
         return train->gap_bound;
     default:
@@ -132,6 +136,8 @@ static size_t whole_setting(const sr_cell *cell, sr_setting setting) {
         return cell->train.batch;
     case SR_SETTING_SPECTRAL:
         return cell->train.spectral_iterations;
+    case SR_SETTING_CURVATURE_EVERY:
+        return cell->train.curvature_every;
     case SR_SETTING_TILE:
         return cell->train.tile;
     case SR_SETTING_SAMPLES:
@@ -179,6 +185,7 @@ void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTIN
     case SR_SETTING_ITERATIONS:
     case SR_SETTING_BATCH:
     case SR_SETTING_SPECTRAL:
+    case SR_SETTING_CURVATURE_EVERY:
     case SR_SETTING_TILE:
     case SR_SETTING_SAMPLES:
     case SR_SETTING_SAMPLE_STEPS:
@@ -205,6 +212,9 @@ void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTI
     case SR_SETTING_RESTART_RATE:
         instead = dynamics->start != SR_START_PERSISTENT ? "-" : NULL;
         break;
+    case SR_SETTING_CURVATURE_EVERY:
+        instead = cell->train.curvature_cap == 0 ? "-" : NULL;
+        break;
     case SR_SETTING_TOLERANCE:
         instead = dynamics->integrator != SR_INTEGRATOR_ADAPTIVE ? "-" : NULL;
         break;
@@ -221,6 +231,7 @@ void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTI
     case SR_SETTING_AVERAGE:
     case SR_SETTING_CLIP_NORM:
     case SR_SETTING_SPECTRAL:
+    case SR_SETTING_CURVATURE_CAP:
     case SR_SETTING_GAP_BOUND:
         instead = strcmp(out, "0") == 0 ? "none" : NULL;
         break;

@@ -16,6 +16,10 @@
 #include <string.h>
 
 #define ENGINES_KEY "train.engines"
+// State of the cap on s ||H||, where there is one.
+#define FOUND_KEY "train.curvature_found"
+#define PEAK_KEY "train.curvature_peak"
+#define SCALE_KEY "train.curvature_scale"
 #define FORMAT "shortrun checkpoint 1"
 
 // ---- options as text ----------------------------------------------------------------------------
@@ -100,6 +104,8 @@ static void list_fields(const sr_trainer *t, fields *f) {
     put_number(f, "train.clip_norm", o->clip_norm);
     put_whole(f, "train.spectral_iterations", o->spectral_iterations);
     put_number(f, "train.data_noise", o->data_noise);
+    put_number(f, "train.curvature_cap", o->curvature_cap);
+    put_if(f, o->curvature_cap > 0, "train.curvature_every", (double)o->curvature_every);
 }
 
 // ---- saving -------------------------------------------------------------------------------------
@@ -117,6 +123,11 @@ static sr_status put_engines(const sr_trainer *t, sr_tensors *tensors) {
 static sr_status put_meta(const sr_trainer *t, sr_tensors *tensors) {
     fields f;
     list_fields(t, &f);
+    if (t->curvature) {
+        put_number(&f, FOUND_KEY, sr_curvature_get(t->curvature)->found);
+        put_number(&f, PEAK_KEY, sr_curvature_get(t->curvature)->peak);
+        put_number(&f, SCALE_KEY, sr_curvature_get(t->curvature)->scale);
+    }
     put_text(&f, "train.format", FORMAT);
     put_whole(&f, "train.iteration", t->iteration);
     put_whole(&f, "train.iterations", t->options.iterations);
@@ -244,8 +255,11 @@ static sr_status check_iterations(const sr_trainer *t, const char *path, const s
 
 // What a file says of an option that is younger than its program: what that program did.
 static const char *before_there_was(const char *name) {
-    static const char *const then[][2] = {
-        {"precision", "fp32"}, {"integrator", "euler"}, {"tolerance", "unused"}};
+    static const char *const then[][2] = {{"precision", "fp32"},
+                                          {"integrator", "euler"},
+                                          {"tolerance", "unused"},
+                                          {"curvature_cap", "0"},
+                                          {"curvature_every", "unused"}};
     for (size_t i = 0; i < sizeof then / sizeof *then; i++)
         if (strcmp(name, then[i][0]) == 0)
             return then[i][1];
@@ -337,6 +351,7 @@ static sr_status check_spectral(const sr_trainer *t, const char *path, const sr_
 typedef struct loaded {
     uint64_t iteration;
     sr_point point;
+    sr_curvature_state curvature;
     float *average, *chains;
 } loaded;
 
@@ -344,6 +359,27 @@ static void loaded_clear(loaded *l) {
     sr_point_clear(&l->point);
     sr_free(l->average);
     sr_free(l->chains);
+}
+
+static sr_status read_number(const char *path, const sr_tensors *tensors, const char *key,
+                             double low, double high, double *out) {
+    const char *text = sr_tensors_meta(tensors, key);
+    char *end = NULL;
+    *out = text ? strtod(text, &end) : NAN;
+    if (text && end != text && *end == '\0' && *out >= low && *out <= high)
+        return SR_OK;
+    return sr_fail(SR_ERROR_FORMAT, "%s: metadata %s is '%.40s', expected a number from %g to %g",
+                   path, key, text ? text : "", low, high);
+}
+
+static sr_status take_curvature(const char *path, const sr_tensors *tensors,
+                                sr_curvature_state *state) {
+    sr_status status = read_number(path, tensors, FOUND_KEY, 0, 1e300, &state->found);
+    if (status == SR_OK)
+        status = read_number(path, tensors, PEAK_KEY, 0, 1e300, &state->peak);
+    if (status == SR_OK)
+        status = read_number(path, tensors, SCALE_KEY, 1e-300, 1, &state->scale);
+    return status;
 }
 
 static sr_status take_all(const sr_trainer *t, const char *path, const sr_tensors *tensors,
@@ -374,6 +410,8 @@ static sr_status take_all(const sr_trainer *t, const char *path, const sr_tensor
         status = take(path, tensors, "average", 1, &parameters, l->average);
     if (!status && t->chains)
         status = take(path, tensors, "chains", 4, shape, l->chains);
+    if (!status && t->curvature)
+        status = take_curvature(path, tensors, &l->curvature);
     return status;
 }
 
@@ -406,7 +444,7 @@ static sr_status take_engines(sr_trainer *t, const char *path, const sr_tensors 
         return SR_OK;
     const sr_status status = sr_trainer_make_energy(t, engines, tile);
     if (status == SR_OK)
-        sr_energy_set_parameters(t->energy, t->now.effective);
+        sr_trainer_install(t);
     return status;
 }
 
@@ -422,7 +460,9 @@ static void adopt(sr_trainer *t, const loaded *l) {
         sr_spectral_apply(t->spectral, 0, t->now.theta, t->now.effective);
     else
         memcpy(t->now.effective, t->now.theta, parameters * sizeof(float));
-    sr_energy_set_parameters(t->energy, t->now.effective);
+    if (t->curvature)
+        sr_curvature_set(t->curvature, &l->curvature);
+    sr_trainer_install(t);
 }
 
 sr_status sr_trainer_load(sr_trainer *t, const char *path) {

@@ -47,6 +47,7 @@ void sr_train_options_default(sr_train_options *options, bool image) {
         .decay_from = image ? 0.6 : 0.5,
         .decay_to = 0.05,
         .spectral_iterations = image ? 1 : 0,
+        .curvature_every = 10,
         .data_noise = image ? 0.03 : 0.0,
         .gap_bound = 100.0, // healthy runs stay below 2, collapsed ones pass 200
     };
@@ -126,6 +127,11 @@ sr_status sr_train_options_check(const sr_train_options *o) {
         status = check_number("clip_norm", o->clip_norm, positive);
     if (!status)
         status = check_count("spectral_iterations", o->spectral_iterations, 0, 1000);
+    if (!status)
+        status =
+            check_number("curvature_cap", o->curvature_cap, (interval){0.0, 100.0, false, false});
+    if (!status)
+        status = check_count("curvature_every", o->curvature_every, 1, 1000000);
     if (!status)
         status = check_number("data_noise", o->data_noise, positive);
     if (!status)

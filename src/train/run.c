@@ -29,7 +29,11 @@ static void show(loop *l, bool force) {
     int length =
         snprintf(detail, sizeof detail, "iteration %llu/%zu", (unsigned long long)done, total);
     if (l->report.iteration > 0)
-        snprintf(detail + length, sizeof detail - (size_t)length, " gap %.2f", l->report.gap);
+        length +=
+            snprintf(detail + length, sizeof detail - (size_t)length, " gap %.2f", l->report.gap);
+    if (l->report.iteration > 0 && l->trainer->curvature)
+        snprintf(detail + length, sizeof detail - (size_t)length, " s|H| %.2f",
+                 l->report.curvature);
     sr_monitor_progress(l->monitor, l->what, detail, (double)done, (double)total);
 }
 

@@ -70,6 +70,34 @@ static void make_effective(sr_trainer *t, size_t power_iterations, sr_point *poi
         memcpy(point->effective, point->theta, t->net.parameters * sizeof(float));
 }
 
+void sr_trainer_install(sr_trainer *t) {
+    t->in_use = t->curvature ? sr_curvature_apply(t->curvature, &t->net, t->now.effective)
+                             : t->now.effective;
+    sr_energy_set_parameters(t->energy, t->in_use);
+}
+
+// Curvature along the trajectories of the next iteration, which then runs with what follows from
+// it. Before the first iteration and then in fixed intervals, so that a run that was interrupted
+// takes the same steps.
+static sr_status renew_curvature(sr_trainer *t) {
+    if (!t->curvature || t->iteration % t->options.curvature_every != 0)
+        return SR_OK;
+    sr_trainer_fill(t);
+    const sr_status status = sr_curvature_measure(t->curvature, t->team, &t->options, t->iteration,
+                                                  t->x + t->options.batch * t->net.inputs);
+    sr_trainer_install(t);
+    return status;
+}
+
+static sr_status create_curvature(sr_trainer *t) {
+    if (t->options.curvature_cap == 0)
+        return SR_OK;
+    const sr_status status = sr_energy_check_hessian(t->energy);
+    if (status != SR_OK)
+        return sr_fail_context(status, "curvature_cap: ");
+    return sr_curvature_create(&t->net, &t->options, &t->curvature);
+}
+
 sr_status sr_trainer_make_energy(sr_trainer *t, const sr_engine *engines, size_t tile) {
     const sr_train_options *o = &t->options;
     sr_energy *energy;
@@ -116,9 +144,13 @@ sr_status sr_trainer_create(const sr_net *net, const sr_dataset *data,
     }
     sr_net_init(&t->net, options->seed, t->now.theta);
     make_effective(t, options->spectral_iterations, &t->now);
+    if ((status = create_curvature(t)) != SR_OK)
+        goto fail;
+    sr_trainer_install(t);
+    if ((status = renew_curvature(t)) != SR_OK)
+        goto fail;
     if (t->average)
-        memcpy(t->average, t->now.effective, t->net.parameters * sizeof(float));
-    sr_energy_set_parameters(t->energy, t->now.effective);
+        memcpy(t->average, t->in_use, t->net.parameters * sizeof(float));
     *out = t;
     return SR_OK;
 fail:
@@ -130,6 +162,7 @@ void sr_trainer_destroy(sr_trainer *t) {
     if (!t)
         return;
     sr_spectral_destroy(t->spectral);
+    sr_curvature_destroy(t->curvature);
     sr_team_destroy(t->team);
     sr_energy_destroy(t->energy);
     sr_point_clear(&t->now);
@@ -209,6 +242,12 @@ static double largest_of(size_t n, const float *x) {
     return largest;
 }
 
+// Time since `start`, into the phase of the optimiser.
+static void count_optimiser(sr_trainer *t, double start) {
+    sr_energy_workspace_seconds(sr_team_workspace(t->team, 0))[SR_PHASE_OPTIMISER] +=
+        sr_seconds() - start;
+}
+
 // Gradient of the loss in the raw parameters, from the rows in t->x. Rows are weighted by +1 and -1
 // and the sum is divided by B afterwards: ones cancel without rounding in the last bias, whose
 // gradient is zero, where 1/B would leave a residue that Adam blows up to a drift.
@@ -230,14 +269,15 @@ static sr_status loss_gradient(sr_trainer *t, sr_train_report *report) {
     const float share = 1.0f / (float)batch;
     for (size_t i = 0; i < parameters; i++)
         t->gradient[i] *= share;
+    if (t->curvature)
+        sr_curvature_pull_back(t->curvature, &t->net, t->gradient);
     if (t->spectral)
         sr_spectral_pull_back(t->spectral, t->now.effective, t->gradient);
     report->energy_data = mean(batch, t->e);
     report->energy_samples = mean(batch, t->e + batch);
     report->gap = report->energy_data - report->energy_samples;
     report->gradient_norm = sqrt(t->kernels->sum_squares(parameters, t->gradient));
-    sr_energy_workspace_seconds(sr_team_workspace(t->team, 0))[SR_PHASE_OPTIMISER] +=
-        sr_seconds() - start;
+    count_optimiser(t, start);
     return SR_OK;
 }
 
@@ -293,23 +333,24 @@ static void commit(sr_trainer *t) {
     t->now = reached;
     t->iteration++;
     make_effective(t, t->options.spectral_iterations, &t->now);
-    if (t->average)
-        sr_average_update(parameters, t->average, t->now.effective, t->options.average,
-                          t->iteration);
     if (t->chains)
         memcpy(t->chains, t->x + count, count * sizeof(float));
-    sr_energy_set_parameters(t->energy, t->now.effective);
+    sr_trainer_install(t);
 }
 
 sr_status sr_trainer_step(sr_trainer *t, sr_train_report *report) {
     const double begin = sr_seconds();
     const size_t batch = t->options.batch, dim = t->net.inputs;
     float *samples = t->x + batch * dim;
+    const sr_curvature_state *curvature = t->curvature ? sr_curvature_get(t->curvature) : NULL;
     sr_train_report seen = {.iteration = t->iteration + 1,
+                            .curvature = curvature ? curvature->found : NAN,
                             .rate = sr_schedule_rate(&t->options, t->iteration)};
     sr_trainer_fill(t);
     sr_status status = sr_dynamics_run(t->team, &t->options.dynamics, t->options.seed, t->iteration,
                                        0, batch, samples, NULL);
+    if (status == SR_ERROR_DIVERGED) // the adaptive integrator gave up
+        sr_fail_context(status, "iteration %llu: ", (unsigned long long)seen.iteration);
     if (status != SR_OK)
         goto done;
     seen.largest = largest_of(batch * dim, samples);
@@ -321,8 +362,11 @@ sr_status sr_trainer_step(sr_trainer *t, sr_train_report *report) {
     if ((status = move(t, &seen)) != SR_OK)
         goto done;
     commit(t);
-    sr_energy_workspace_seconds(sr_team_workspace(t->team, 0))[SR_PHASE_OPTIMISER] +=
-        sr_seconds() - start;
+    count_optimiser(t, start);
+    status = renew_curvature(t);
+    if (t->average)
+        sr_average_update(t->net.parameters, t->average, t->in_use, t->options.average,
+                          t->iteration);
 done:
     if (report)
         *report = seen;
@@ -337,7 +381,7 @@ uint64_t sr_trainer_iteration(const sr_trainer *t) {
 }
 
 const float *sr_trainer_parameters(sr_trainer *t) {
-    return t->average ? t->average : t->now.effective;
+    return t->average ? t->average : t->in_use;
 }
 
 sr_team *sr_trainer_team(sr_trainer *t) {

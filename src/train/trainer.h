@@ -34,6 +34,34 @@ void sr_optimiser_step(const sr_kernels *kernels, const sr_train_options *option
 // from 1.
 void sr_average_update(size_t n, float *average, const float *theta, double decay, uint64_t t);
 
+// ---- the cap on s ||H|| (curvature.c) -----------------------------------------------------------
+
+typedef struct sr_curvature sr_curvature;
+// What lives on from iteration to iteration and in checkpoints.
+typedef struct sr_curvature_state {
+    double found; // s ||H|| as last found, of the energy with the scale that it had until then
+    double peak;  // largest s ||H|| of the energy without a scale, released slowly
+    double scale; // min(1, cap / peak), by which the last layer is multiplied
+} sr_curvature_state;
+
+sr_status sr_curvature_create(const sr_net *net, const sr_train_options *options,
+                              sr_curvature **out);
+void sr_curvature_destroy(sr_curvature *curvature);
+const sr_curvature_state *sr_curvature_get(const sr_curvature *curvature);
+void sr_curvature_set(sr_curvature *curvature, const sr_curvature_state *state);
+// What the energy uses, the effective parameters with the last layer scaled; valid until the next
+// call.
+const float *sr_curvature_apply(sr_curvature *curvature, const sr_net *net, const float *effective);
+// A gradient in those into one in the effective parameters, the scale held constant.
+void sr_curvature_pull_back(const sr_curvature *curvature, const sr_net *net, float *gradient);
+// Finds s ||H|| along the trajectories that begin at start (batch, inputs), of the energy that the
+// team holds, and renews the state. Where something is not finite it stays as it is. Errors:
+// memory.
+sr_status sr_curvature_measure(sr_curvature *curvature, sr_team *team,
+                               const sr_train_options *options, uint64_t epoch, const float *start);
+// The state after s ||H|| was found once more; not finite: as it was.
+void sr_curvature_follow(sr_curvature_state *state, double found, double cap);
+
 struct sr_trainer {
     sr_net net;
     const sr_dataset *data;
@@ -41,8 +69,10 @@ struct sr_trainer {
     const sr_kernels *kernels;
     sr_energy *energy;
     sr_team *team;
-    sr_spectral *spectral; // NULL: no spectral norm
-    uint64_t iteration;    // done so far
+    sr_spectral *spectral;   // NULL: no spectral norm
+    sr_curvature *curvature; // NULL: no cap
+    const float *in_use;     // (parameters) what the energy holds: now.effective, or that capped
+    uint64_t iteration;      // done so far
     sr_point now, next;
     float *average;  // (parameters) of effective parameters; NULL: no averaging
     float *chains;   // (batch, dim) persistent chains; NULL for other starts
@@ -59,6 +89,8 @@ struct sr_trainer {
 // The energy and its team anew, with these engines for the layers (NULL: those of the options) and
 // this tile (0: chosen).
 sr_status sr_trainer_make_energy(sr_trainer *trainer, const sr_engine *engines, size_t tile);
+// Gives the energy now.effective, capped where that is on.
+void sr_trainer_install(sr_trainer *trainer);
 // Data rows and start states of iteration `trainer->iteration` into trainer->x.
 void sr_trainer_fill(sr_trainer *trainer);
 

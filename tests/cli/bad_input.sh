@@ -24,6 +24,8 @@ refuses "expected auto" "$program" train --dataset rings --output m.safetensors 
 refuses "steps" "$program" train --dataset rings --output m.safetensors --steps 0
 refuses "noise" "$program" train --dataset rings --output m.safetensors --noise -0.1
 refuses "expected euler, heun, rk4 or adaptive" "$program" train --dataset rings --output m.safetensors --integrator rk5
+refuses "relu has no curvature" "$program" train --dataset rings --output m.safetensors --curvature-cap 0.9 \
+    --model mlp:dim=2,widths=8,activation=relu
 refuses "noise needs euler" "$program" train --dataset rings --output m.safetensors --integrator rk4 --noise 0.1
 refuses "output" "$program" train --dataset rings
 refuses "nowhere" "$program" train --dataset nowhere --output m.safetensors

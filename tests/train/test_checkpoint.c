@@ -123,6 +123,7 @@ static void other_runs_are_refused(void **state) {
     other(dynamics.steps, 5, "made with steps 4, this run has 5");
     other(dynamics.start, SR_START_UNIFORM, "made with start gaussian, this run has uniform");
     other(dynamics.integrator, SR_INTEGRATOR_RK4, "made with integrator euler, this run has rk4");
+    other(dynamics.step_size, 0.2, "made with step_size 0.1, this run has 0.2");
     other(batch, 32, "made with batch 48, this run has 32");
     other(precision, SR_BF16, "made with precision fp32, this run has bf16");
     other(engine, SR_ENGINE_SCALAR, "made with engine auto, this run has scalar");
@@ -287,7 +288,8 @@ static void older_files_are_read(void **state) {
     must(sr_trainer_save(t, scratch_path(path, "older.safetensors")));
     sr_trainer_destroy(t);
     must(sr_tensors_load(path, &good));
-    static const char *const younger[] = {"train.precision", "train.integrator", "train.tolerance"};
+    static const char *const younger[] = {"train.precision", "train.integrator", "train.tolerance",
+                                          "train.curvature_cap", "train.curvature_every"};
     for (size_t i = 0; i < sizeof younger / sizeof *younger; i++) {
         const damage without = {NULL, 0, 0, younger[i], NULL, NULL};
         must(load_damaged(&net, &data, &o, good, &without));
