@@ -2,6 +2,7 @@
 // double reference; spectral normalisation against a dense singular value.
 #include <shortrun/net.h>
 
+#include <lapacke.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -264,6 +265,57 @@ static void test_torch_names(void **state) {
     sr_free(back);
 }
 
+// Largest singular value of a layer's operator on its images, from the whole matrix: a column for
+// each input, LAPACK's singular values.
+static double operator_norm(const sr_layer *layer, const float *weight) {
+    const sr_conv_shape *shape = &layer->shape;
+    const size_t in = shape->in_channels * shape->in_height * shape->in_width;
+    const size_t out = shape->out_channels * shape->out_height * shape->out_width;
+    const size_t least = in < out ? in : out;
+    float *x = sr_alloc(in, sizeof *x), *y = sr_alloc(out, sizeof *y);
+    double *matrix = sr_alloc(in * out, sizeof *matrix), *values = sr_alloc(least, sizeof *values);
+    assert_true(x && y && matrix && values);
+    for (size_t i = 0; i < in; i++) {
+        x[i] = 1;
+        sr_conv_forward_scalar(shape, 1, x, weight, NULL, y);
+        x[i] = 0;
+        for (size_t o = 0; o < out; o++)
+            matrix[i * out + o] = y[o];
+    }
+    double spare[1];
+    assert_int_equal(LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'N', (int)out, (int)in, matrix, (int)out,
+                                    values, spare, 1, spare, 1),
+                     0);
+    const double norm = values[0];
+    sr_free(x), sr_free(y), sr_free(matrix), sr_free(values);
+    return norm;
+}
+
+// What is divided by is the norm of the convolution on its images, not of the reshaped matrix.
+static void spectral_values_are_those_of_the_operator(void **state) {
+    const char *const nets[] = {"convnet:channels=2,size=12,nf=3,activation=silu",
+                                "mlp:dim=5,widths=17x9,activation=silu"};
+    for (size_t n = 0; n < 2; n++) {
+        sr_net net;
+        sr_spectral *spectral;
+        assert_int_equal(sr_net_parse(nets[n], &net), SR_OK);
+        assert_int_equal(sr_spectral_create(&net, SR_ENGINE_AUTO, 1, &spectral), SR_OK);
+        float *theta = sr_alloc(net.parameters, sizeof *theta);
+        float *effective = sr_alloc(net.parameters, sizeof *effective);
+        assert_true(theta && effective);
+        sr_net_init(&net, 4, theta);
+        sr_spectral_apply(spectral, 1000, theta, effective);
+        for (size_t l = 0; l < net.layer_count; l++) {
+            const double norm = operator_norm(&net.layers[l], theta + net.layers[l].weight);
+            assert_true(fabs(sr_spectral_values(spectral)[l] / norm - 1) < 1e-4);
+            assert_true(fabs(operator_norm(&net.layers[l], effective + net.layers[l].weight) - 1) <
+                        1e-4);
+        }
+        sr_spectral_destroy(spectral);
+        sr_free(theta), sr_free(effective);
+    }
+}
+
 // One dense layer: the singular value against power iteration on W^T W in double, and dsigma/dW
 // against finite differences through sr_spectral_pull_back.
 static void test_spectral(void **state) {
@@ -373,10 +425,15 @@ static void wide_networks_lose_little_in_bf16(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),        cmocka_unit_test(test_bad_text),
-        cmocka_unit_test(test_torch_names), cmocka_unit_test(test_reference_gradient),
-        cmocka_unit_test(test_engines),     cmocka_unit_test(test_refused_precisions),
-        cmocka_unit_test(test_spectral),    cmocka_unit_test(wide_networks_lose_little_in_bf16),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_torch_names),
+        cmocka_unit_test(test_reference_gradient),
+        cmocka_unit_test(test_engines),
+        cmocka_unit_test(test_refused_precisions),
+        cmocka_unit_test(spectral_values_are_those_of_the_operator),
+        cmocka_unit_test(test_spectral),
+        cmocka_unit_test(wide_networks_lose_little_in_bf16),
     };
     return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }
