@@ -45,6 +45,11 @@ SR_API sr_status sr_net_truncate(sr_net *out, const sr_net *net, size_t drop);
 // PyTorch's default start: weights and biases uniform in +-1/sqrt(fan in). theta (net->parameters).
 SR_API void sr_net_init(const sr_net *net, uint64_t seed, float *theta);
 
+// SR_OK where the network's Hessian in x says something; SR_ERROR_UNSUPPORTED, with the reason,
+// where an activation has no curvature (relu, leaky_relu): it is zero almost everywhere, blind to
+// the kinks.
+SR_API sr_status sr_net_check_curvature(const sr_net *net);
+
 // Multiply-adds of one forward pass of one sample.
 SR_API double sr_net_multiply_adds(const sr_net *net);
 

@@ -114,14 +114,7 @@ sr_status sr_energy_check_hessian(const sr_energy *energy) {
     if (!energy->ops.hessian_vector)
         return sr_fail(SR_ERROR_UNSUPPORTED, "this energy has no Hessian-vector product");
     const sr_plan *plan = sr_energy_plan(energy);
-    const sr_net *net = plan ? sr_plan_net(plan) : NULL;
-    for (size_t l = 0; net && l + 1 < net->layer_count; l++)
-        if (net->layers[l].activation == SR_RELU || net->layers[l].activation == SR_LEAKY_RELU)
-            return sr_fail(SR_ERROR_UNSUPPORTED,
-                           "activation %s has no curvature: the energy's Hessian is zero almost "
-                           "everywhere and says nothing; train with silu, softplus, gelu or tanh",
-                           sr_activation_name(net->layers[l].activation));
-    return SR_OK;
+    return plan ? sr_net_check_curvature(sr_plan_net(plan)) : SR_OK;
 }
 
 sr_status sr_energy_reserve_hessian(sr_energy_workspace *workspace) {

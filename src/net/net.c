@@ -154,6 +154,18 @@ void sr_net_init(const sr_net *net, uint64_t seed, float *theta) {
     }
 }
 
+sr_status sr_net_check_curvature(const sr_net *net) {
+    for (size_t l = 0; l + 1 < net->layer_count; l++) {
+        const sr_activation activation = net->layers[l].activation;
+        if (activation == SR_RELU || activation == SR_LEAKY_RELU)
+            return sr_fail(SR_ERROR_UNSUPPORTED,
+                           "activation %s has no curvature: the energy's Hessian is zero almost "
+                           "everywhere and says nothing; train with silu, softplus, gelu or tanh",
+                           sr_activation_name(activation));
+    }
+    return SR_OK;
+}
+
 double sr_net_multiply_adds(const sr_net *net) {
     double total = 0;
     for (size_t l = 0; l < net->layer_count; l++)
