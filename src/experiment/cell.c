@@ -340,6 +340,39 @@ done:
     return status;
 }
 
+sr_status sr_density_model(const sr_cell *cell, const float *theta, const sr_run_options *options,
+                           const char *folder, const sr_monitor *monitor, sr_record *record) {
+    sr_run_cache cache = {0};
+    sr_energy *energy = NULL;
+    sr_team *team = NULL;
+    job j = {.cell = cell,
+             .options = options,
+             .monitor = monitor,
+             .cache = &cache,
+             .threads = sr_threads_resolve(options->threads),
+             .record = record};
+    sr_status status = sr_record_begin(cell, j.threads, record);
+    if (status == SR_OK)
+        status = sr_net_parse(cell->model, &j.net);
+    if (status == SR_OK)
+        status = sr_energy_network(&j.net, cell->train.engine, cell->train.precision,
+                                   cell->train.tile, &energy);
+    if (status == SR_OK) {
+        sr_energy_set_parameters(energy, theta);
+        status = sr_team_create(energy, j.threads, &team);
+    }
+    if (status == SR_OK)
+        status = sr_density_judge(cell, team, options, folder, monitor, judge_rows, &j, record);
+    if (status == SR_OK)
+        finish_record(record);
+    sr_team_destroy(team);
+    sr_energy_destroy(energy);
+    sr_run_cache_clear(&cache);
+    if (status != SR_OK)
+        sr_record_clear(record);
+    return status;
+}
+
 sr_status sr_cell_run(const sr_cell *cell, sr_results *results, const sr_run_options *options,
                       const sr_monitor *monitor, sr_run_cache *cache, const char *what,
                       sr_record *record) {
