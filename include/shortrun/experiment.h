@@ -114,6 +114,7 @@ SR_API double sr_record_timing(const sr_record *record, const char *name);
 SR_API sr_status sr_results_read(sr_results *results, const sr_experiment *experiment,
                                  sr_record **out, size_t *count);
 SR_API void sr_records_destroy(sr_record *records, size_t count);
+SR_API void sr_record_clear(sr_record *record); // its arrays; the record itself is the caller's
 // Writes one cell's record, replacing the one of the same hash, in one transaction: on any error, a
 // full disk included, the results stay as they were.
 SR_API sr_status sr_results_put(sr_results *results, const sr_record *record);
@@ -146,6 +147,19 @@ SR_API sr_status sr_experiment_run(const sr_experiment *experiment, sr_results *
 // and bytes.
 SR_API sr_status sr_cell_estimate(const sr_cell *cell, const sr_run_options *options,
                                   double *seconds, double *bytes);
+
+// ---- densities ----------------------------------------------------------------------------------
+
+// The densities of one energy network, as cell->density asks (points at least 1); of the cell the
+// model, data set, dynamics, engine, precision, seed and samples count too. theta: the network's
+// parameters. folder (NULL: none) receives the files of grids, paths and samples. The record's
+// metrics and timings are what was found (sr_record_clear). Errors: what cannot be had for this
+// network or dynamics, with the reason; SR_ERROR_INTERRUPTED; the data set's.
+SR_API sr_status sr_density_model(const sr_cell *cell, const float *theta,
+                                  const sr_run_options *options, const char *folder,
+                                  const sr_monitor *monitor, sr_record *record);
+// A cell of a data set ("eight_gaussians", "fashion_mnist") and a network with every default.
+SR_API void sr_cell_default(sr_cell *cell, bool image);
 
 // ---- comparisons --------------------------------------------------------------------------------
 

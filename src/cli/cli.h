@@ -14,6 +14,7 @@ extern const cli_command cli_sample_command;
 extern const cli_command cli_energy_command;
 extern const cli_command cli_evaluate_command;
 extern const cli_command cli_compare_command;
+extern const cli_command cli_density_command;
 extern const cli_command cli_report_command;
 extern const cli_command cli_profile_command;
 extern const cli_command cli_features_command;
@@ -76,6 +77,10 @@ sr_status cli_check_writable(const char *path);
 // the file.
 sr_status cli_model_load(const char *path, const char *model, sr_net *net, float **theta,
                          sr_tensors **tensors);
+
+// The dynamics that a file's network was trained with, as far as it says; else the usual ones of
+// such a network. Persistent chains: where they start anew.
+void cli_dynamics_of(const sr_tensors *file, const sr_net *net, sr_dynamics *out);
 
 // Writes the samples x (n, net's input) to a .npy file ((n, C, H, W), or (n, D) for vectors) or a
 // .png: a grid of images, or a picture of points in [-window, window]^2.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -149,4 +150,44 @@ sr_status cli_samples_save(const char *path, const sr_net *net, size_t n, const 
     const size_t columns = (size_t)ceil(sqrt((double)n));
     return sr_png_save_grid(path, n, net->channels, net->height, net->width, x, -1.0f, 1.0f,
                             columns, 2);
+}
+
+// ---- dynamics of a checkpoint -------------------------------------------------------------------
+
+// A metadata number, or the fallback where the key is absent, "unused" or no number.
+static double meta_number(const sr_tensors *file, const char *key, double fallback) {
+    const char *text = sr_tensors_meta(file, key);
+    if (!text)
+        return fallback;
+    char *end = NULL;
+    const double value = strtod(text, &end);
+    return end != text && *end == '\0' && isfinite(value) ? value : fallback;
+}
+
+static void meta_start(const sr_tensors *file, const char *key, sr_start *out) {
+    sr_start start;
+    const char *text = sr_tensors_meta(file, key);
+    if (text && sr_start_parse(text, &start) == SR_OK)
+        *out = start;
+}
+
+void cli_dynamics_of(const sr_tensors *file, const sr_net *net, sr_dynamics *d) {
+    sr_train_options o;
+    sr_train_options_default(&o, net->height > 1 || net->width > 1);
+    *d = o.dynamics;
+    const double steps = meta_number(file, "train.steps", (double)d->steps);
+    d->steps = steps >= 1.0 && steps <= 1e6 ? (size_t)steps : d->steps;
+    d->step_size = meta_number(file, "train.step_size", d->step_size);
+    d->noise = meta_number(file, "train.noise", d->noise);
+    d->clamp = meta_number(file, "train.clamp", d->clamp);
+    const char *integrator = sr_tensors_meta(file, "train.integrator");
+    if (integrator && sr_integrator_parse(integrator, &d->integrator) != SR_OK)
+        d->integrator = SR_INTEGRATOR_EULER;
+    d->tolerance = meta_number(file, "train.tolerance", d->tolerance);
+    const char *last = sr_tensors_meta(file, "train.noise_last");
+    d->noise_last = !last || strcmp(last, "no") != 0;
+    meta_start(file, "train.start", &d->start);
+    meta_start(file, "train.restart_from", &d->restart_from);
+    if (d->start == SR_START_PERSISTENT)
+        d->start = d->restart_from;
 }

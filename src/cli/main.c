@@ -6,9 +6,9 @@
 #include <string.h>
 
 const cli_command *const cli_commands[] = {
-    &cli_run_command,      &cli_train_command,   &cli_sample_command,     &cli_energy_command,
-    &cli_evaluate_command, &cli_compare_command, &cli_report_command,     &cli_profile_command,
-    &cli_features_command, &cli_info_command,    &cli_completion_command,
+    &cli_run_command,      &cli_train_command,    &cli_sample_command,  &cli_energy_command,
+    &cli_evaluate_command, &cli_compare_command,  &cli_density_command, &cli_report_command,
+    &cli_profile_command,  &cli_features_command, &cli_info_command,    &cli_completion_command,
 };
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;
 

@@ -286,6 +286,26 @@ static sr_status judge(job *j, sr_team *team, const float *x) {
                : status;
 }
 
+// An sr_judge: samples of the cell's data set, however many.
+static sr_status judge_rows(void *user, size_t n, const float *x, sr_record *record) {
+    job *j = user;
+    sr_cell part = *j->cell;
+    const sr_status status =
+        sr_reference_load(&j->cache->reference, j->cell, j->options, j->monitor);
+    part.samples = n;
+    return status == SR_OK ? sr_judge_images(&part, j->options, &j->cache->reference, x, record)
+                           : status;
+}
+
+static sr_status judge_densities(job *j, sr_team *team) {
+    if (j->cell->density.points == 0)
+        return SR_OK;
+    sr_monitor_progress(j->monitor, j->what, "densities", TRAINED_SHARE + 0.04, 1);
+    const sr_monitor monitor = {.user = j, .log = train_log, .stop = train_stop};
+    return sr_density_judge(j->cell, team, j->options, j->folder, &monitor, judge_rows, j,
+                            j->record);
+}
+
 static sr_status sample_and_judge(job *j, const float *theta) {
     sr_energy *energy = NULL;
     sr_team *team = NULL;
@@ -315,11 +335,46 @@ static sr_status sample_and_judge(job *j, const float *theta) {
     if (status == SR_OK)
         status = judge(j, team, x);
     if (status == SR_OK)
+        status = judge_densities(j, team);
+    if (status == SR_OK)
         status = sr_measure_steps(j->cell, &j->net, team, j->threads, j->record);
 done:
     sr_team_destroy(team);
     sr_energy_destroy(energy);
     sr_free(x);
+    return status;
+}
+
+sr_status sr_density_model(const sr_cell *cell, const float *theta, const sr_run_options *options,
+                           const char *folder, const sr_monitor *monitor, sr_record *record) {
+    sr_run_cache cache = {0};
+    sr_energy *energy = NULL;
+    sr_team *team = NULL;
+    job j = {.cell = cell,
+             .options = options,
+             .monitor = monitor,
+             .cache = &cache,
+             .threads = sr_threads_resolve(options->threads),
+             .record = record};
+    sr_status status = sr_record_begin(cell, j.threads, record);
+    if (status == SR_OK)
+        status = sr_net_parse(cell->model, &j.net);
+    if (status == SR_OK)
+        status = sr_energy_network(&j.net, cell->train.engine, cell->train.precision,
+                                   cell->train.tile, &energy);
+    if (status == SR_OK) {
+        sr_energy_set_parameters(energy, theta);
+        status = sr_team_create(energy, j.threads, &team);
+    }
+    if (status == SR_OK)
+        status = sr_density_judge(cell, team, options, folder, monitor, judge_rows, &j, record);
+    if (status == SR_OK)
+        finish_record(record);
+    sr_team_destroy(team);
+    sr_energy_destroy(energy);
+    sr_run_cache_clear(&cache);
+    if (status != SR_OK)
+        sr_record_clear(record);
     return status;
 }
 

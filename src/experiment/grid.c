@@ -1,6 +1,7 @@
 // From groups to cells: the product of the lists, the settings of one cell brought to one form, its
 // hash, its label and what --cells matches.
 #include "experiment/keys.h"
+#include "experiment/run.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -106,6 +107,8 @@ sr_status sr_cell_finish(sr_cell *cell) {
         return status;
     settle(cell);
     status = sr_train_options_check(&cell->train);
+    if (status == SR_OK)
+        status = sr_density_check(cell);
     return status == SR_OK ? hash_cell(cell) : status;
 }
 

@@ -50,9 +50,6 @@ extern const sr_key sr_keys[];
 extern const size_t sr_key_count;
 #define SR_KEYS_MAX 64 // sr_key_count is at most this
 
-// A cell with every default; name, data set, model and hash are empty.
-void sr_cell_default(sr_cell *cell, bool image);
-
 // NULL where there is no such key. A section of NULL searches all of them, aliases too.
 const sr_key *sr_key_find(const char *section, const char *name);
 

@@ -140,7 +140,7 @@ static sr_status read_body(sr_results *results, sr_record *record) {
     return status;
 }
 
-static void record_clear(sr_record *record) {
+void sr_record_clear(sr_record *record) {
     sr_free(record->metrics);
     sr_free(record->timings);
     sr_free(record->curve_iteration);
@@ -185,7 +185,7 @@ void sr_records_destroy(sr_record *records, size_t count) {
     if (!records)
         return;
     for (size_t i = 0; i < count; i++)
-        record_clear(&records[i]);
+        sr_record_clear(&records[i]);
     sr_free(records);
 }
 

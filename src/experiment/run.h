@@ -41,7 +41,7 @@ sr_status sr_curve_record(const sr_curve *curve, unsigned threads, sr_record *re
 
 // ---- records ------------------------------------------------------------------------------------
 
-#define SR_VALUES_MAX 32 // metrics, and timings, of one cell
+#define SR_VALUES_MAX 64 // metrics, and timings, of one cell
 sr_status sr_record_begin(const sr_cell *cell, unsigned threads, sr_record *out);
 void sr_record_add_metric(sr_record *record, const char *name, double value, size_t n);
 void sr_record_add_estimate(sr_record *record, const char *name, const sr_estimate *estimate,
@@ -74,6 +74,18 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
                        sr_team *team, const float *x, const char *folder, sr_record *record);
 sr_status sr_judge_images(const sr_cell *cell, const sr_run_options *options,
                           const sr_reference *reference, const float *x, sr_record *record);
+
+// ---- densities (density.c) ----------------------------------------------------------------------
+
+// SR_OK where the densities that the cell asks for can be had, without training it.
+sr_status sr_density_check(const sr_cell *cell);
+// Judges n samples x (n, dim) of the cell's data set into a record.
+typedef sr_status sr_judge(void *user, size_t n, const float *x, sr_record *record);
+// What cell->density asks of the energy that `team` holds, into the record and, where it is not
+// NULL, files of `folder`.
+sr_status sr_density_judge(const sr_cell *cell, sr_team *team, const sr_run_options *options,
+                           const char *folder, const sr_monitor *monitor, sr_judge *judge,
+                           void *user, sr_record *record);
 
 // ---- measuring (measure.c) ----------------------------------------------------------------------
 

@@ -327,7 +327,7 @@ static sr_status move(sr_trainer *t, const sr_train_report *report) {
 
 // Makes t->next the trainer's state.
 static void commit(sr_trainer *t) {
-    const size_t parameters = t->net.parameters, count = t->options.batch * t->net.inputs;
+    const size_t count = t->options.batch * t->net.inputs;
     const sr_point reached = t->next;
     t->next = t->now;
     t->now = reached;

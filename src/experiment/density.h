@@ -1,0 +1,33 @@
+// The densities of one cell, seen from inside the module. Private.
+#ifndef SHORTRUN_EXPERIMENT_DENSITY_H
+#define SHORTRUN_EXPERIMENT_DENSITY_H
+
+#include "experiment/run.h"
+
+// Samples and chains drawn for densities come from streams of their own.
+#define SR_DENSITY_EPOCH (UINT64_MAX - 2)
+
+typedef struct sr_densities {
+    const sr_cell *cell;
+    const sr_run_options *options;
+    const sr_monitor *monitor;
+    sr_team *team;
+    const char *folder; // for files; NULL: none
+    sr_judge *judge;
+    void *user;
+    sr_record *record;
+    sr_dynamics dynamics; // of sampling, without its noise
+    sr_density_options how;
+    bool plane, image;
+    sr_toy toy; // where plane
+    size_t n, dim;
+    float *x;                                  // (n, dim): held-out rows
+    uint32_t *failed;                          // (n): see sr_induced
+    float *energy;                             // (n)
+    double *induced, *gibbs, *truth, *scratch; // (n): log densities of x
+} sr_densities;
+
+// Long-run chains, sampling beyond K, annealed importance sampling (density_samples.c).
+sr_status sr_density_samples(sr_densities *d);
+
+#endif
