@@ -119,32 +119,37 @@ SR_API void sr_plane_compare(const sr_plane *plane, const double *log_p, const d
 
 // ---- annealed importance sampling ---------------------------------------------------------------
 
+// The path from a base that can be sampled to exp(-E/T): U_beta = beta E/T + (1 - beta) |x|^2 / 2
+// from N(0, I), or beta E/T on a box from the uniform density there. exp(-E/T) of a network whose
+// weights are bounded (spectral normalisation) grows at most linearly and often has no integral
+// over all of space: then Z is a matter of the box, and images live in one.
 typedef struct sr_ais_options {
     double temperature;
-    size_t chains, levels; // levels: intermediate densities between N(0, I) and exp(-E/T)
-    size_t leapfrog;       // steps of a transition; 1: MALA
-    double step_size; // of the leapfrog at the start; tuned towards `acceptance` on the way there
-    double acceptance;
+    size_t chains, levels; // levels: steps from beta = 0 to 1, dense at both ends (a sigmoid of
+                           // Grosse et al. 2015 with slope 4)
+    size_t leapfrog;       // of the transition after each level: 1 is MALA, more HMC
+    double box;            // > 0: the density lives on [-box, box]^d; 0: everywhere
+    double acceptance;     // that step sizes aim at; they come from a pilot run and stay fixed
     uint64_t seed;
 } sr_ais_options;
+// T = 1, 64 chains, 2000 levels, HMC of 5 steps, no box, acceptance 0.65.
 SR_API void sr_ais_options_default(sr_ais_options *options);
 SR_API sr_status sr_ais_options_check(const sr_ais_options *options);
 
 typedef struct sr_ais {
-    double log_z;      // log mean of the weights: below log Z on average (Neal 2001)
-    double error;      // its standard error (delta method over chains)
-    double effective;  // effective sample size of the weights, of `chains`
+    double log_z;      // forward: log mean of the weights, below log Z on average (Neal 2001)
+    double error;      // its standard error over chains, by the delta method
+    double effective;  // effective number of chains, (sum w)^2 / sum w^2
     double acceptance; // mean over transitions
 } sr_ais;
-// Forward, from exact samples of N(0, I): E[log_z] <= log Z. x (chains, dim) or NULL: the final
-// states, weights log_weight (chains) or NULL.
+// Forward, from exact samples of the base: E[log_z] <= log Z. x (chains, dim) or NULL: the final
+// states. Errors: options, memory, SR_ERROR_INTERRUPTED.
 SR_API sr_status sr_ais_forward(sr_team *team, const sr_ais_options *options,
-                                const sr_monitor *monitor, float *x, double *log_weight,
-                                sr_ais *out);
-// Reverse, from x (chains, dim), states of (near) exp(-E/T)/Z, down to N(0, I): where the states
-// are exact, E[log_z] >= log Z (Grosse et al. 2015). x is overwritten.
-SR_API sr_status sr_ais_reverse(sr_team *team, const sr_ais_options *options,
                                 const sr_monitor *monitor, float *x, sr_ais *out);
+// Reverse, from states x (chains, dim) of exp(-E/T)/Z down to the base: where they are exact
+// samples, E[log_z] >= log Z (Grosse et al. 2015). Chains that have not converged make it no bound.
+SR_API sr_status sr_ais_reverse(sr_team *team, const sr_ais_options *options,
+                                const sr_monitor *monitor, const float *x, sr_ais *out);
 
 #ifdef __cplusplus
 }

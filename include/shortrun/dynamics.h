@@ -92,6 +92,69 @@ SR_API sr_status sr_dynamics_run_given(sr_team *team, const sr_dynamics *dynamic
                                        const float *noise, size_t n, float *x,
                                        const sr_trace *trace);
 
+// ---- Markov chains that converge ----------------------------------------------------------------
+
+// Metropolis-adjusted Langevin and Hamiltonian Monte Carlo on the density proportional to
+// exp(-U(x)), U = a E(x) + b |x|^2 / 2, in all of space or within a box; a = 1/T, b = 0 is
+// exp(-E/T)/Z. Unlike short runs they leave this density invariant.
+typedef struct sr_mcmc_options {
+    size_t leapfrog;   // steps of a proposal: 1 is MALA (Roberts and Tweedie 1996), more is HMC
+                       // (Neal 2011)
+    double step_size;  // of the leapfrog, above 0: MALA's proposal has variance step_size^2
+    double acceptance; // share of proposals that adaptation aims at, (0, 1)
+    double box;        // > 0: the density lives on [-box, box]^d; 0: everywhere
+    uint64_t seed;
+} sr_mcmc_options;
+// MALA: step 0.1, acceptance 0.574; no box, seed 1.
+SR_API void sr_mcmc_options_default(sr_mcmc_options *options);
+SR_API sr_status sr_mcmc_options_check(const sr_mcmc_options *options);
+
+// n chains with their energies and gradients. One caller at a time; the team must outlive it.
+typedef struct sr_mcmc sr_mcmc;
+// From states x (n, dim), copied; outside the box they are moved to its edge. Errors: options,
+// memory, an energy that is not finite at a start (it is named).
+SR_API sr_status sr_mcmc_create(sr_team *team, const sr_mcmc_options *options, size_t n,
+                                const float *x, sr_mcmc **out);
+SR_API void sr_mcmc_destroy(sr_mcmc *mcmc);
+SR_API void sr_mcmc_target(sr_mcmc *mcmc, double a, double b); // 1, 0 at first
+// `steps` transitions of every chain, all with the same step size; the share of proposals that was
+// accepted. Same bits for any number of threads.
+SR_API double sr_mcmc_run(sr_mcmc *mcmc, size_t steps);
+// The same, the step size moved towards the acceptance that is aimed at every few transitions
+// (Robbins and Monro 1951, on its logarithm): the states are samples only after later runs of
+// sr_mcmc_run.
+SR_API double sr_mcmc_adapt(sr_mcmc *mcmc, size_t steps);
+SR_API double sr_mcmc_step_size(const sr_mcmc *mcmc);
+SR_API void sr_mcmc_set_step_size(sr_mcmc *mcmc, double step_size);
+SR_API void sr_mcmc_shape(const sr_mcmc *mcmc, size_t *n, size_t *dim);
+SR_API const float *sr_mcmc_states(const sr_mcmc *mcmc);   // (n, dim)
+SR_API const float *sr_mcmc_energies(const sr_mcmc *mcmc); // (n): E, without a and b
+
+// Split R-hat (Gelman et al., Bayesian Data Analysis, 3rd edition, 11.4) of one scalar, value
+// (chains, draws): the root of the pooled variance over that within half chains. 1 where all values
+// are the same, NaN below 4 draws or where one is not finite.
+SR_API double sr_split_r_hat(size_t chains, size_t draws, const double *value);
+// Effective number of independent draws among all (chains, draws): autocorrelations of the chains
+// pooled, summed over Geyer's initial positive pairs (Vehtari et al. 2021, eq. 10 and 11). NaN as
+// above.
+SR_API double sr_effective_draws(size_t chains, size_t draws, const double *value);
+
+typedef struct sr_long_run {
+    size_t steps;      // transitions of each chain, warm-up included
+    double acceptance; // of the last round
+    double step_size;
+    double r_hat;     // the largest of the scalars that are watched, in the last round
+    double effective; // least effective number of draws of the energy and the others
+    bool converged;   // r_hat below the bound
+} sr_long_run;
+// Runs the chains until the split R-hat of the energy, of |x|^2 and, up to 8 dimensions, of every
+// coordinate is below `bound` (1.01), or `most` transitions are spent: rounds, each twice as long
+// as all before, of which the first half warms up (and adapts the step size in its first part) and
+// the second is looked at. kept (0: none) draws of all chains, evenly spaced over the last round,
+// into draws (kept, n, dim). SR_ERROR_INTERRUPTED.
+SR_API sr_status sr_mcmc_converge(sr_mcmc *mcmc, size_t most, double bound, size_t kept,
+                                  float *draws, const sr_monitor *monitor, sr_long_run *out);
+
 #ifdef __cplusplus
 }
 #endif
