@@ -4,7 +4,8 @@
 # Debian 12 and Ubuntu 22.04 or newer. The data set, oneDNN and Random123 are in Ubuntu's "universe".
 packages="build-essential meson ninja-build pkg-config libhwloc-dev libxxhash-dev zlib1g-dev libpng-dev
 libjansson-dev libsqlite3-dev libyaml-dev liblapacke-dev libopenblas-dev libdnnl-dev libcmocka-dev
-libbenchmark-dev liblemon-dev librandom123-dev gnuplot-nox fonts-dejavu-core dataset-fashion-mnist"
+libbenchmark-dev liblemon-dev libsundials-dev librandom123-dev gnuplot-nox fonts-dejavu-core
+dataset-fashion-mnist"
 
 passed=0
 failed=0
