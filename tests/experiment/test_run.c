@@ -405,6 +405,48 @@ static void test_estimate(void **state) {
     sr_experiment_clear(&experiment);
 }
 
+// Settings come back from the database, and rates count the gradients of a step: rate x time is
+// their number.
+static void test_integrators(void **state) {
+    const bool adaptive = sr_integrator_available(SR_INTEGRATOR_ADAPTIVE);
+    sr_experiment experiment;
+    const sr_run_options options = {.threads = 1};
+    sr_run_summary summary;
+    sr_record *records;
+    size_t count;
+    char folder[600], text[600];
+    snprintf(text, sizeof text,
+             "name: t\ngroups:\n  - {name: a, dataset: rings, model: 'mlp:dim=2,widths=8x8', "
+             "iterations: 8, batch: 32, samples: 64, training: {curvature_cap: 0.5, "
+             "curvature_every: 3}, dynamics: {steps: 3, tolerance: 1e-3, integrator: [euler, heun, "
+             "rk4%s]}}\n",
+             adaptive ? ", adaptive" : "");
+    load(scratch_write(state, "t.yaml", text), &experiment);
+    snprintf(folder, sizeof folder, "%s/results", (const char *)*state);
+    run_well(&experiment, folder, &options, &summary);
+    assert_int_equal(summary.done, experiment.cell_count);
+    read_records(&experiment, folder, &records, &count);
+    assert_int_equal(count, adaptive ? 4 : 3);
+    const double one =
+        sr_record_timing(&records[0], "gflops") * sr_record_timing(&records[0], "step_ms");
+    for (size_t i = 0; i < count; i++) {
+        const sr_dynamics *dynamics = &records[i].cell.train.dynamics;
+        const size_t gradients = sr_integrator_gradients(dynamics->integrator);
+        const double rate = sr_record_timing(&records[i], "gflops");
+        assert_int_equal(dynamics->integrator, i);
+        assert_true(records[i].cell.train.curvature_cap == 0.5);
+        assert_int_equal(records[i].cell.train.curvature_every, 3);
+        assert_true(sr_record_timing(&records[i], "step_ms") > 0);
+        if (gradients == 0)
+            assert_true(isnan(rate) && dynamics->tolerance == 1e-3);
+        else
+            assert_true(fabs(rate * sr_record_timing(&records[i], "step_ms") / one -
+                             (double)gradients) < 1e-9);
+    }
+    sr_records_destroy(records, count);
+    sr_experiment_clear(&experiment);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_smoke, scratch_make, scratch_remove),
@@ -414,6 +456,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_images, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_refusals, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_damaged_checkpoint, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_integrators, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_estimate, scratch_make, scratch_remove),
     };
     return cmocka_run_group_tests_name("run", tests, NULL, NULL);
