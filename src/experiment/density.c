@@ -83,18 +83,18 @@ static size_t mean_of(size_t n, const double *value, const uint32_t *failed, sr_
     return count;
 }
 
-static void add_mean(sr_densities *d, const char *name, const double *value) {
+void sr_density_add_mean(sr_densities *d, const char *name, const double *value) {
     sr_estimate estimate;
     const size_t count = mean_of(d->n, value, d->failed, &estimate);
     if (count > 0)
         sr_record_add_estimate(d->record, name, &estimate, count);
 }
 
-// Mean of a[i] - b[i], row by row: what both have in common leaves the error.
-static void add_difference(sr_densities *d, const char *name, const double *a, const double *b) {
+void sr_density_add_difference(sr_densities *d, const char *name, const double *a,
+                               const double *b) {
     for (size_t i = 0; i < d->n; i++)
         d->scratch[i] = a[i] - b[i];
-    add_mean(d, name, d->scratch);
+    sr_density_add_mean(d, name, d->scratch);
 }
 
 // Mean log p_k of the rows inverted through all steps, for every k, with its 95% interval.
@@ -164,7 +164,7 @@ static sr_status judge_induced(sr_densities *d) {
             sr_record_add_metric(d->record, "probe_error", sqrt(squares) / (double)(n - lost),
                                  n - lost);
         sr_record_add_timing(d->record, "induced_row_ms", 1e3 * seconds / (double)n);
-        add_mean(d, "ll_induced", d->induced);
+        sr_density_add_mean(d, "ll_induced", d->induced);
         status = d->folder ? save_path(d, path) : SR_OK;
     }
     sr_free(path);
@@ -177,7 +177,7 @@ static sr_status judge_induced(sr_densities *d) {
 static void add_bits(sr_densities *d, const char *name, const double *log_density) {
     for (size_t i = 0; i < d->n; i++)
         d->scratch[i] = 7 - log_density[i] / ((double)d->dim * M_LN2);
-    add_mean(d, name, d->scratch);
+    sr_density_add_mean(d, name, d->scratch);
 }
 
 // ---- the range of eigenvalues along the sampler's trajectories ----------------------------------
@@ -249,6 +249,82 @@ static sr_status judge_eigenvalues(sr_densities *d) {
     return status;
 }
 
+// ---- the density of noisy short runs in the plane -----------------------------------------------
+
+#define RUNS 50000 // short runs whose last noise is integrated out
+
+// log of the mean over `count` centres (count, 2) of the normal density of deviation `noise` at x
+// (n, 2).
+static void mixture_density(unsigned threads, size_t count, const float *centres, double noise,
+                            size_t n, const float *x, double *out) {
+    const double precision = 1 / (noise * noise);
+    const double norm = log(2 * M_PI * noise * noise * (double)count);
+#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
+    for (size_t i = 0; i < n; i++) {
+        double least = INFINITY, sum = 0;
+        for (size_t k = 0; k < count; k++) {
+            const double a = x[2 * i] - centres[2 * k], b = x[2 * i + 1] - centres[2 * k + 1];
+            least = fmin(least, a * a + b * b);
+        }
+        for (size_t k = 0; k < count; k++) {
+            const double a = x[2 * i] - centres[2 * k], b = x[2 * i + 1] - centres[2 * k + 1];
+            sum += exp(0.5 * precision * (least - a * a - b * b));
+        }
+        out[i] = log(sum) - 0.5 * precision * least - norm;
+    }
+}
+
+// x (RUNS, 2): where short runs stand before their last noise is added.
+static sr_status before_last_noise(sr_densities *d, const sr_dynamics *noisy, float *x) {
+    sr_dynamics part = *noisy;
+    const uint64_t seed = d->cell->train.seed;
+    // all steps with noise but the last one of them; a last step without noise is left off
+    part.steps = noisy->steps - (noisy->noise_last ? 1 : 2);
+    part.noise_last = true;
+    sr_start_fill(noisy->start, seed, SR_DENSITY_EPOCH, 0, RUNS, 2, x);
+    sr_status status = SR_OK;
+    if (part.steps > 0)
+        status = sr_dynamics_run(d->team, &part, seed, SR_DENSITY_EPOCH, 0, RUNS, x, NULL);
+    part.steps = 1;
+    part.noise = 0;
+    return status == SR_OK ? sr_dynamics_run(d->team, &part, seed, 0, 0, RUNS, x, NULL) : status;
+}
+
+// Noise makes p_K a mixture of normal densities: its last one is integrated exactly, what lies
+// before is averaged over many runs. A last step without noise is undone first, as backward does
+// it.
+static sr_status judge_run(sr_densities *d) {
+    const sr_dynamics noisy = sr_cell_sampler(d->cell);
+    const float *at = d->x;
+    if (noisy.noise == 0 || noisy.steps + noisy.noise_last < 2) {
+        memcpy(d->run, d->induced, d->n * sizeof *d->run);
+        return SR_OK;
+    }
+    float *x = sr_alloc(RUNS, 2 * sizeof *x), *before = sr_alloc(d->n, 2 * sizeof *before);
+    double *start = sr_alloc(d->n, sizeof *start);
+    sr_status status = x && before && start ? before_last_noise(d, &noisy, x) : SR_ERROR_MEMORY;
+    memset(d->scratch, 0, d->n * sizeof *d->scratch);
+    if (status == SR_OK && !noisy.noise_last) {
+        sr_dynamics last = d->dynamics;
+        last.steps = 1;
+        at = before;
+        status = sr_induced_backward(
+            d->team, &last, &d->how, d->n, d->x, d->monitor,
+            &(sr_induced){.log_density = d->scratch, .start = start, .origin = before});
+        for (size_t i = 0; i < d->n; i++)
+            d->scratch[i] -= start[i]; // - log |det(I - s H)|
+    }
+    if (status == SR_OK) {
+        mixture_density(sr_team_threads(d->team), RUNS, x, noisy.noise, d->n, at, d->run);
+        for (size_t i = 0; i < d->n; i++)
+            d->run[i] += d->scratch[i];
+    }
+    sr_free(x);
+    sr_free(before);
+    sr_free(start);
+    return status;
+}
+
 // ---- the plane ----------------------------------------------------------------------------------
 
 static sr_status save_grid(const sr_densities *d, const char *name, const double *log_density) {
@@ -267,11 +343,25 @@ static sr_status save_grid(const sr_densities *d, const char *name, const double
     return status;
 }
 
-// log exp(-E/T)/Z of the held-out rows.
-static void gibbs_rows(sr_densities *d, double log_z, double temperature) {
+void sr_density_gibbs_rows(sr_densities *d, double log_z, double temperature) {
     sr_team_evaluate(d->team, d->n, d->x, d->energy, NULL);
     for (size_t i = 0; i < d->n; i++)
         d->gibbs[i] = -(double)d->energy[i] / temperature - log_z;
+}
+
+// At the temperature of the noise, exp(-E/T)/Z is what Langevin dynamics would converge to.
+static sr_status judge_own_temperature(sr_densities *d, const sr_plane *plane) {
+    const sr_dynamics noisy = sr_cell_sampler(d->cell);
+    const double temperature = sr_dynamics_temperature(&noisy);
+    double log_z;
+    if (noisy.noise == 0)
+        return SR_OK;
+    const sr_status status = sr_plane_gibbs(d->team, plane, temperature, &log_z, NULL, NULL);
+    if (status != SR_OK)
+        return status;
+    sr_density_gibbs_rows(d, log_z, temperature);
+    sr_density_add_mean(d, "ll_gibbs_t", d->gibbs);
+    return SR_OK;
 }
 
 static sr_status compare_grids(sr_densities *d, const sr_plane *plane, double *truth,
@@ -284,10 +374,11 @@ static sr_status compare_grids(sr_densities *d, const sr_plane *plane, double *t
     sr_record_add_metric(d->record, "tv_gibbs", variation, 0);
     sr_record_add_metric(d->record, "log_z", log_z, 0);
     sr_record_add_metric(d->record, "gibbs_edge", edge, 0);
-    gibbs_rows(d, log_z, 1);
-    add_mean(d, "ll_gibbs", d->gibbs);
-    add_difference(d, "ll_gain", d->induced, d->gibbs);
-    add_difference(d, "kl_density_gibbs", d->truth, d->gibbs);
+    sr_density_gibbs_rows(d, log_z, 1);
+    sr_density_add_mean(d, "ll_gibbs", d->gibbs);
+    sr_density_add_difference(d, "ll_gain", d->induced, d->gibbs);
+    sr_density_add_difference(d, "run_gain", d->run, d->gibbs);
+    sr_density_add_difference(d, "kl_density_gibbs", d->truth, d->gibbs);
     status = save_grid(d, "gibbs.npy", density);
     if (status == SR_OK)
         status =
@@ -309,11 +400,18 @@ static sr_status judge_plane(sr_densities *d) {
     sr_status status = centres && truth ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK) {
         sr_toy_log_density(d->toy, d->n, d->x, d->truth);
-        add_mean(d, "ll_true", d->truth);
-        add_difference(d, "kl_density_induced", d->truth, d->induced);
+        sr_density_add_mean(d, "ll_true", d->truth);
+        sr_density_add_difference(d, "kl_density_induced", d->truth, d->induced);
+        status = judge_run(d);
+    }
+    if (status == SR_OK) {
+        sr_density_add_mean(d, "ll_run", d->run);
+        sr_density_add_difference(d, "kl_density_run", d->truth, d->run);
         sr_plane_points(&plane, centres);
         sr_toy_log_density(d->toy, cells, centres, truth);
         status = compare_grids(d, &plane, truth, truth + cells);
+        if (status == SR_OK)
+            status = judge_own_temperature(d, &plane);
     }
     sr_free(centres);
     sr_free(truth);
@@ -364,12 +462,13 @@ static sr_status prepare(sr_densities *d) {
     d->how.lanczos = 0;
     d->failed = sr_alloc(d->n, sizeof *d->failed);
     d->energy = sr_alloc(d->n, sizeof *d->energy);
-    d->induced = sr_alloc(d->n, 4 * sizeof *d->induced);
+    d->induced = sr_alloc(d->n, 5 * sizeof *d->induced);
     if (!d->failed || !d->energy || !d->induced)
         return SR_ERROR_MEMORY;
     d->gibbs = d->induced + d->n;
     d->truth = d->gibbs + d->n;
-    d->scratch = d->truth + d->n;
+    d->run = d->truth + d->n;
+    d->scratch = d->run + d->n;
     return SR_OK;
 }
 

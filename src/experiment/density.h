@@ -21,12 +21,19 @@ typedef struct sr_densities {
     bool plane, image;
     sr_toy toy; // where plane
     size_t n, dim;
-    float *x;                                  // (n, dim): held-out rows
-    uint32_t *failed;                          // (n): see sr_induced
-    float *energy;                             // (n)
-    double *induced, *gibbs, *truth, *scratch; // (n): log densities of x
+    float *x;         // (n, dim): held-out rows
+    uint32_t *failed; // (n): see sr_induced
+    float *energy;    // (n)
+    // (n): log densities of x; run: that of the cell's own short runs, noise included
+    double *induced, *gibbs, *truth, *run, *scratch;
 } sr_densities;
 
+// Adds the mean of value (n) over the rows that were inverted, with its interval.
+void sr_density_add_mean(sr_densities *d, const char *name, const double *value);
+// The same of a[i] - b[i], row by row: what both have in common leaves the error.
+void sr_density_add_difference(sr_densities *d, const char *name, const double *a, const double *b);
+// log exp(-E/T)/Z of the held-out rows into d->gibbs.
+void sr_density_gibbs_rows(sr_densities *d, double log_z, double temperature);
 // Long-run chains, sampling beyond K, annealed importance sampling (density_samples.c).
 sr_status sr_density_samples(sr_densities *d);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define R_HAT 1.01
 #define BEYOND_SAMPLES 2000 // at most so many are judged at every number of steps
 
 // ---- quality ------------------------------------------------------------------------------------
@@ -145,6 +146,151 @@ static sr_status judge_beyond(sr_densities *d) {
     return status;
 }
 
+// ---- long-run chains ----------------------------------------------------------------------------
+
+// Whether the energy itself generates: chains that leave exp(-E)/Z invariant, from the cell's own
+// starts, run until they have converged or the steps are spent. Images live in their box.
+static sr_status run_long(sr_densities *d, size_t chains, size_t kept, float *draws,
+                          sr_long_run *run) {
+    sr_mcmc_options options;
+    sr_mcmc *mcmc = NULL;
+    sr_mcmc_options_default(&options);
+    options.seed = d->cell->train.seed;
+    options.box = d->image ? 1 : d->plane ? sr_toy_window(d->toy) : 0;
+    options.step_size = 0.1 / pow((double)d->dim, 1 / 6.0);
+    float *x = sr_alloc(chains, d->dim * sizeof *x);
+    if (!x)
+        return SR_ERROR_MEMORY;
+    sr_start_fill(d->dynamics.start, d->cell->train.seed, SR_DENSITY_EPOCH, 0, chains, d->dim, x);
+    sr_status status = sr_mcmc_create(d->team, &options, chains, x, &mcmc);
+    if (status == SR_OK)
+        status = sr_mcmc_converge(mcmc, d->cell->density.long_steps, R_HAT, kept, draws, d->monitor,
+                                  run);
+    sr_mcmc_destroy(mcmc);
+    sr_free(x);
+    return status;
+}
+
+static sr_status save_rows(const sr_densities *d, const char *name, size_t n, const float *x) {
+    const size_t shape[2] = {n, d->dim};
+    char file[1100];
+    if (!d->folder)
+        return SR_OK;
+    snprintf(file, sizeof file, "%s/%s", d->folder, name);
+    return sr_npy_save_f32(file, 2, shape, x);
+}
+
+static sr_status judge_long(sr_densities *d, size_t chains, size_t n, float *draws) {
+    sr_long_run run;
+    quality found = {0};
+    // draws in the order of time, each of all chains: the last n are the rows that are judged
+    const size_t kept = (n + chains - 1) / chains;
+    sr_status status = run_long(d, chains, kept, draws, &run);
+    if (status != SR_OK)
+        return status;
+    const float *x = draws + (kept * chains - n) * d->dim;
+    sr_record_add_metric(d->record, "long_r_hat", run.r_hat, chains);
+    sr_record_add_metric(d->record, "long_effective", run.effective, chains);
+    sr_record_add_metric(d->record, "long_steps", (double)run.steps, chains);
+    sr_record_add_metric(d->record, "long_acceptance", run.acceptance, chains);
+    status = judge(d, n, x, &found);
+    for (size_t k = 0; status == SR_OK && k < found.count; k++) {
+        char name[64];
+        const sr_value *v = &found.value[k];
+        const sr_estimate estimate = {v->value, v->error, v->low, v->high};
+        snprintf(name, sizeof name, "long_%s", v->name);
+        sr_record_add_estimate(d->record, name, &estimate, v->n);
+    }
+    return status == SR_OK ? save_rows(d, "long_run.npy", n, x) : status;
+}
+
+// ---- log Z of images ----------------------------------------------------------------------------
+
+static void add_bracket(sr_densities *d, const char *name, const sr_ais *found) {
+    const sr_estimate estimate = {found->log_z, found->error, found->log_z - 1.96 * found->error,
+                                  found->log_z + 1.96 * found->error};
+    sr_record_add_estimate(d->record, name, &estimate, d->cell->density.ais_chains);
+}
+
+// exp(-E)/Z on the box: log Z from below by annealing forward, from above by annealing long-run
+// states back; held-out rows under both.
+static sr_status judge_ais(sr_densities *d, const float *states) {
+    sr_ais_options options;
+    sr_ais forward, reverse;
+    sr_ais_options_default(&options);
+    options.chains = d->cell->density.ais_chains;
+    options.levels = d->cell->density.ais_levels;
+    options.box = 1;
+    options.seed = d->cell->train.seed;
+    sr_status status = sr_ais_forward(d->team, &options, d->monitor, NULL, &forward);
+    if (status != SR_OK)
+        return status;
+    add_bracket(d, "ais_log_z_low", &forward);
+    sr_record_add_metric(d->record, "ais_effective", forward.effective, options.chains);
+    sr_density_gibbs_rows(d, forward.log_z, 1);
+    sr_density_add_mean(d, "ll_gibbs_high", d->gibbs); // too small a Z flatters
+    sr_density_add_difference(d, "ll_gain", d->induced, d->gibbs);
+    if (!states)
+        return SR_OK;
+    status = sr_ais_reverse(d->team, &options, d->monitor, states, &reverse);
+    if (status != SR_OK)
+        return status;
+    add_bracket(d, "ais_log_z_high", &reverse);
+    sr_density_gibbs_rows(d, reverse.log_z, 1);
+    sr_density_add_mean(d, "ll_gibbs_low", d->gibbs);
+    return SR_OK;
+}
+
+static sr_status judge_gibbs(sr_densities *d) {
+    const sr_density_settings *asked = &d->cell->density;
+    const size_t chains = asked->long_chains;
+    size_t n = d->cell->samples;
+    if (n > 100 * chains)
+        n = 100 * chains;
+    const size_t kept = chains ? (n + chains - 1) / chains : 0;
+    float *draws = sr_alloc(kept * chains, d->dim * sizeof *draws);
+    sr_status status = draws ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK && chains > 0)
+        status = judge_long(d, chains, n, draws);
+    if (status == SR_OK && d->image && asked->ais_chains > 0)
+        status = judge_ais(d, kept * chains >= asked->ais_chains
+                                  ? draws + (kept * chains - asked->ais_chains) * d->dim
+                                  : NULL);
+    sr_free(draws);
+    return status;
+}
+
+// ---- trajectories -------------------------------------------------------------------------------
+
+// States 0 .. K of a few chains in the plane, (chains, K + 1, 2): what the figure of the flow
+// shows.
+static sr_status save_trajectories(sr_densities *d) {
+    enum { CHAINS = 24 };
+    const size_t rows = d->dynamics.steps + 1, shape[3] = {CHAINS, rows, 2};
+    char file[1100];
+    float x[2 * CHAINS];
+    float *path = sr_alloc(CHAINS * rows, 2 * sizeof *path);
+    sr_dynamics one = d->dynamics;
+    sr_status status = path ? SR_OK : SR_ERROR_MEMORY;
+    one.steps = 1;
+    sr_start_fill(d->dynamics.start, d->cell->train.seed, SR_DENSITY_EPOCH, 0, CHAINS, 2, x);
+    for (size_t k = 0; status == SR_OK && k < rows; k++) {
+        for (size_t i = 0; i < CHAINS; i++)
+            memcpy(path + (i * rows + k) * 2, x + 2 * i, 2 * sizeof *x);
+        status = sr_dynamics_run(d->team, &one, 0, 0, 0, CHAINS, x, NULL);
+    }
+    snprintf(file, sizeof file, "%s/trajectories.npy", d->folder);
+    if (status == SR_OK)
+        status = sr_npy_save_f32(file, 3, shape, path);
+    sr_free(path);
+    return status;
+}
+
 sr_status sr_density_samples(sr_densities *d) {
-    return d->cell->density.beyond > 1 ? judge_beyond(d) : SR_OK;
+    sr_status status = SR_OK;
+    if (d->plane && d->folder)
+        status = save_trajectories(d);
+    if (status == SR_OK && d->cell->density.beyond > 1)
+        status = judge_beyond(d);
+    return status == SR_OK ? judge_gibbs(d) : status;
 }

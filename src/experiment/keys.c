@@ -246,8 +246,8 @@ void sr_cell_default(sr_cell *cell, bool image) {
                                   .probes = 8,
                                   .lanczos = image ? 12 : 2,
                                   .grid = 200,
-                                  .long_chains = image ? 64 : 1000,
-                                  .long_steps = image ? 20000 : 50000,
+                                  .long_chains = image ? 64 : 500,
+                                  .long_steps = image ? 20000 : 30000,
                                   .ais_chains = image ? 64 : 0,
                                   .ais_levels = 2000,
                                   .beyond = 16}};
