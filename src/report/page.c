@@ -203,6 +203,26 @@ static sr_status append_quality(page_writer *page) {
     return status;
 }
 
+static sr_status append_densities(page_writer *page) {
+    sr_status status = SR_OK;
+    bool open = false;
+    for (size_t i = 0; i < page->sections->count && !status; i++) {
+        const sr_section *section = &page->sections->list[i];
+        if (!sr_section_has_densities(section))
+            continue;
+        sr_text_append(page->out, "%s",
+                       open ? "" : "<section id=\"densities\">\n<h2>Densities</h2>\n");
+        open = true;
+        for (int part = 0; part < SR_DENSITY_PARTS && !status; part++) {
+            sr_table table;
+            status = append_table(page, sr_density_table(section, (sr_density_part)part, &table),
+                                  &table);
+        }
+    }
+    sr_text_append(page->out, "%s", open ? "</section>\n" : "");
+    return status;
+}
+
 static sr_status append_time(page_writer *page) {
     sr_text *out = page->out;
     sr_status status = SR_OK;
@@ -306,19 +326,50 @@ static void append_panels(page_writer *page, size_t index) {
     sr_text_append(out, open ? "</details>\n" : "");
 }
 
+// The best entry's densities and flow are shown at once, the others on demand.
+static void append_density_pictures(page_writer *page, size_t index) {
+    const sr_section *section = &page->sections->list[index];
+    const sr_quantity quantity = {false, sr_section_leading(section)};
+    size_t row = 0, column = 0;
+    bool open = false;
+    sr_text *out = page->out;
+    if (!find_figure(page, SR_FIGURE_DENSITIES, index))
+        return;
+    sr_text_append(out, "<h3>Densities and flow</h3>\n");
+    sr_section_best(section, quantity, sr_metric_describe(quantity.name)->direction, &row, &column);
+    const sr_figure *best = find_cell(page, SR_FIGURE_DENSITIES, index, row, column);
+    const sr_figure *flow = find_cell(page, SR_FIGURE_FLOW, index, row, column);
+    if (best)
+        append_plot(page, best);
+    if (flow)
+        append_plot(page, flow);
+    for (size_t i = 0; i < page->figures->count; i++) {
+        const sr_figure *figure = &page->figures->list[i];
+        const bool kind = figure->kind == SR_FIGURE_DENSITIES || figure->kind == SR_FIGURE_FLOW;
+        if (!kind || figure->section != index || figure == best || figure == flow)
+            continue;
+        sr_text_append(out, "%s", open ? "" : "<details><summary>The other cells</summary>\n");
+        open = true;
+        append_plot(page, figure);
+    }
+    sr_text_append(out, open ? "</details>\n" : "");
+}
+
 static void append_section(page_writer *page, size_t index) {
     static const sr_figure_kind plots[] = {
         SR_FIGURE_SCORE_STEPS, SR_FIGURE_SCORE_NOISE, SR_FIGURE_COMPONENTS, SR_FIGURE_NEIGHBOURS,
-        SR_FIGURE_TRACE,       SR_FIGURE_GAP,         SR_FIGURE_TIME};
+        SR_FIGURE_PATH,        SR_FIGURE_EIGENVALUES, SR_FIGURE_BEYOND,     SR_FIGURE_TRACE,
+        SR_FIGURE_GAP,         SR_FIGURE_TIME};
     const sr_section *section = &page->sections->list[index];
     sr_text *out = page->out;
     sr_text_append(out, "<section id=\"set-%s\">\n<h2>", section->slug);
     sr_page_text(out, section->title);
     sr_text_append(out, "</h2>\n");
-    if (section->toy)
+    if (section->toy) {
         append_panels(page, index);
-    else if (find_figure(page, SR_FIGURE_SAMPLES, index) ||
-             find_figure(page, SR_FIGURE_DATA, index))
+        append_density_pictures(page, index);
+    } else if (find_figure(page, SR_FIGURE_SAMPLES, index) ||
+               find_figure(page, SR_FIGURE_DATA, index))
         append_grids(page, index);
     sr_text_append(out, "<h3>Plots</h3>\n");
     for (size_t i = 0; i < sizeof plots / sizeof *plots; i++) {
@@ -421,10 +472,9 @@ static bool recorded(const page_writer *page, const char *metric) {
     return false;
 }
 
-static void append_definitions(page_writer *page) {
+static void append_definitions_of(page_writer *page, const sr_metric_words *words) {
     sr_text *out = page->out;
-    sr_text_append(out, "<section id=\"definitions\">\n<h2>Definitions</h2>\n<dl>\n");
-    for (const sr_metric_words *words = sr_metric_list; words->name; words++) {
+    for (; words->name; words++) {
         if (!recorded(page, words->name))
             continue;
         sr_text_append(out, "<dt>");
@@ -437,6 +487,13 @@ static void append_definitions(page_writer *page) {
             sr_text_append(out, " Here %s.", sr_metric_direction_words(words->direction));
         sr_text_append(out, "</dd>\n");
     }
+}
+
+static void append_definitions(page_writer *page) {
+    sr_text *out = page->out;
+    sr_text_append(out, "<section id=\"definitions\">\n<h2>Definitions</h2>\n<dl>\n");
+    append_definitions_of(page, sr_metric_list);
+    append_definitions_of(page, sr_density_metric_list);
     sr_text_append(
         out,
         "<dt>n</dt><dd>Number of samples that a score is computed from, as many as of data.</dd>\n"
@@ -489,6 +546,8 @@ sr_status sr_page_make(const sr_report_input *input, const sr_sections *sections
     sr_text_append(out, "%s</section>\n", sections->count ? "" : "<p>No finished cells yet.</p>\n");
     if (!status)
         status = append_quality(&page);
+    if (!status)
+        status = append_densities(&page);
     if (!status)
         status = append_time(&page);
     if (status)

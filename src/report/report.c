@@ -75,6 +75,34 @@ static sr_status write_comparisons(const sr_sections *sections,
     return status;
 }
 
+// tables/density.txt and its fellows, where any cell was asked for densities.
+static sr_status write_densities(const sr_sections *sections, const char *folder) {
+    static const struct {
+        const char *name;
+        sr_markup markup;
+    } files[] = {{"density.txt", SR_MARKUP_TEXT},
+                 {"density.md", SR_MARKUP_MARKDOWN},
+                 {"density.tex", SR_MARKUP_LATEX}};
+    sr_status status = SR_OK;
+    for (size_t f = 0; f < sizeof files / sizeof *files && !status; f++) {
+        sr_text text = {0};
+        for (size_t i = 0; i < sections->count * SR_DENSITY_PARTS && !status; i++) {
+            sr_table table;
+            status = sr_density_table(&sections->list[i / SR_DENSITY_PARTS],
+                                      (sr_density_part)(i % SR_DENSITY_PARTS), &table);
+            if (!status && table.rows > 0) {
+                sr_table_print(&table, files[f].markup, &text);
+                sr_text_append(&text, "\n");
+            }
+            sr_table_clear(&table);
+        }
+        if (!status && text.length > 0)
+            status = write_text(folder, files[f].name, &text);
+        sr_text_clear(&text);
+    }
+    return status;
+}
+
 static sr_status make_figures(const sr_report_input *input, const sr_sections *sections,
                               sr_figures *figures) {
     sr_status status = sr_figures_lines(sections, figures);
@@ -82,6 +110,10 @@ static sr_status make_figures(const sr_report_input *input, const sr_sections *s
         status = sr_figures_curves(sections, figures);
     if (!status)
         status = sr_figures_panels(input, sections, figures);
+    if (!status)
+        status = sr_figures_densities(input, sections, figures);
+    if (!status)
+        status = sr_figures_density_lines(input, sections, figures);
     if (!status)
         status = sr_figures_grids(input, sections, figures);
     if (!status)
@@ -113,6 +145,7 @@ static sr_status make_report(const sr_report_input *input, char *html, size_t si
         return status;
     if ((status = sr_sections_make(input->records, input->count, &sections)) ||
         (status = write_tables(input, &sections, tables)) ||
+        (status = write_densities(&sections, tables)) ||
         (status = sr_noise_comparisons_make(input, &sections, &comparisons)) ||
         (status = write_comparisons(&sections, &comparisons, tables)) ||
         (status = make_figures(input, &sections, &figures)))

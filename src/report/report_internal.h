@@ -75,7 +75,8 @@ typedef struct sr_metric_words {
 const sr_metric_words *sr_metric_describe(const char *name);
 // Metrics in the order in which reports show them; NULL-terminated.
 extern const sr_metric_words sr_metric_list[];
-const char *sr_metric_direction_words(int direction); // "lower is better"; "" for 0
+extern const sr_metric_words sr_density_metric_list[]; // those that the tables on densities hold
+const char *sr_metric_direction_words(int direction);  // "lower is better"; "" for 0
 
 // ---- comparisons (comparison.c) -----------------------------------------------------------------
 
@@ -209,6 +210,16 @@ sr_status sr_quality_table(const sr_section *section, const char *metric, sr_tab
 sr_status sr_time_table(const sr_section *section, sr_table *table);
 // Where the time goes: one row a row and K, the phases in columns.
 sr_status sr_phase_table(const sr_section *section, sr_table *table);
+// Densities: held-out likelihoods and whether the short run fits better than exp(-E)/Z, what lies
+// behind them, and what the energy itself generates in long runs. No rows where no cell was asked.
+typedef enum sr_density_part {
+    SR_DENSITY_LIKELIHOOD,
+    SR_DENSITY_GEOMETRY,
+    SR_DENSITY_LONG_RUN,
+    SR_DENSITY_PARTS
+} sr_density_part;
+bool sr_section_has_densities(const sr_section *section);
+sr_status sr_density_table(const sr_section *section, sr_density_part part, sr_table *table);
 // "65.2 ± 3.1" with the given decimals; for one seed "65.2 [63.1, 67.3]", where it has an interval.
 void sr_stat_text(const sr_stat *stat, int decimals, char *out, size_t size);
 // Decimals that show three digits of the smallest entry of the quantity.
@@ -265,13 +276,18 @@ typedef enum sr_figure_kind {
     SR_FIGURE_GAP,
     SR_FIGURE_TRACE,
     SR_FIGURE_OVERVIEW,
-    SR_FIGURE_PANELS,     // 2-D: one cell
-    SR_FIGURE_SAMPLES,    // images: one cell's grid, made without gnuplot
-    SR_FIGURE_DATA,       // images: training data in the same grid
-    SR_FIGURE_COMPONENTS, // images: features of data and samples in two principal components
-    SR_FIGURE_NEIGHBOURS, // images: samples beside their nearest training images
-    SR_FIGURE_ROOFLINE,   // of a profile
-    SR_FIGURE_BARS        // times of profiles
+    SR_FIGURE_PANELS,      // 2-D: one cell
+    SR_FIGURE_SAMPLES,     // images: one cell's grid, made without gnuplot
+    SR_FIGURE_DATA,        // images: training data in the same grid
+    SR_FIGURE_COMPONENTS,  // images: features of data and samples in two principal components
+    SR_FIGURE_NEIGHBOURS,  // images: samples beside their nearest training images
+    SR_FIGURE_DENSITIES,   // 2-D: one cell's densities on one colour scale
+    SR_FIGURE_FLOW,        // 2-D: one cell's gradient flow and trajectories
+    SR_FIGURE_PATH,        // log p_k of held-out rows against k
+    SR_FIGURE_EIGENVALUES, // of s H along trajectories
+    SR_FIGURE_BEYOND,      // score and energy against the number of sampling steps
+    SR_FIGURE_ROOFLINE,    // of a profile
+    SR_FIGURE_BARS         // times of profiles
 } sr_figure_kind;
 
 typedef struct sr_figure {
@@ -316,6 +332,17 @@ sr_status sr_figures_lines(const sr_sections *sections, sr_figures *figures);
 sr_status sr_figures_curves(const sr_sections *sections, sr_figures *figures);
 sr_status sr_figures_panels(const sr_report_input *input, const sr_sections *sections,
                             sr_figures *figures);
+sr_status sr_figures_densities(const sr_report_input *input, const sr_sections *sections,
+                               sr_figures *figures);
+sr_status sr_figures_density_lines(const sr_report_input *input, const sr_sections *sections,
+                                   sr_figures *figures);
+// The finished record of exact maximum likelihood on the same data set, with the same model and
+// seed; NULL: none.
+const sr_record *sr_exact_record(const sr_report_input *input, const sr_record *record);
+// A float32 array of a cell's file with the given rank, whose last dimension is `last` (0: any):
+// shape (rank). False (and no memory) where there is none; a warning where it does not fit.
+bool sr_input_array(const sr_report_input *input, const sr_record *record, const char *name,
+                    size_t rank, size_t last, float **out, size_t *shape);
 sr_status sr_figures_grids(const sr_report_input *input, const sr_sections *sections,
                            sr_figures *figures);
 sr_status sr_figures_features(const sr_report_input *input, const sr_sections *sections,

@@ -1,0 +1,161 @@
+// The tables on densities: a row for every setting and K.
+#include "report/report_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static sr_quantity metric(const char *name) {
+    return (sr_quantity){false, name};
+}
+
+bool sr_section_has_densities(const sr_section *section) {
+    return sr_section_has(section, metric("not_inverted"));
+}
+
+const sr_record *sr_exact_record(const sr_report_input *input, const sr_record *record) {
+    return NULL;
+}
+
+typedef struct column {
+    const char *heading, *name; // name NULL: the verdict on the gain
+} column;
+
+static const column plane_likelihood[] = {
+    {"short run", "ll_run"},       {"noise-free map", "ll_induced"}, {"exp(-E)/Z", "ll_gibbs"},
+    {"exp(-E/T)/Z", "ll_gibbs_t"}, {"true density", "ll_true"},      {"gain", "run_gain"},
+    {"short run fits", NULL}};
+static const column image_likelihood[] = {
+    {"bits per dim", "bpd_induced"},        {"log p_K", "ll_induced"},
+    {"exp(-E)/Z at least", "ll_gibbs_low"}, {"exp(-E)/Z at most", "ll_gibbs_high"},
+    {"log Z >=", "ais_log_z_low"},          {"log Z <=", "ais_log_z_high"},
+    {"gain at least", "ll_gain"},           {"short run fits", NULL}};
+static const column geometry[] = {{"KL(data || short run)", "kl_density_run"},
+                                  {"KL(data || exp(-E)/Z)", "kl_density_gibbs"},
+                                  {"TV induced", "tv_induced"},
+                                  {"TV exp(-E)/Z", "tv_gibbs"},
+                                  {"mass", "mass_induced"},
+                                  {"not inverted", "not_inverted"},
+                                  {"s lambda from", "s_lambda_smallest"},
+                                  {"to", "s_lambda_largest"},
+                                  {"s ||H|| >= 1", "beyond_one"}};
+static const column plane_long[] = {{"KL short run", "kl_true"},
+                                    {"KL long run", "long_kl_true"},
+                                    {"KL far beyond K", "beyond_kl_true"},
+                                    {"high quality, short", "high_quality"},
+                                    {"long", "long_high_quality"},
+                                    {"R-hat", "long_r_hat"},
+                                    {"steps", "long_steps"}};
+static const column image_long[] = {{"FD short run", "frechet"},
+                                    {"FD long run", "long_frechet"},
+                                    {"FD far beyond K", "beyond_frechet"},
+                                    {"R-hat", "long_r_hat"},
+                                    {"steps", "long_steps"}};
+#define COUNT(list) (sizeof(list) / sizeof *(list))
+
+// The columns of a part that any cell has.
+static size_t choose(const sr_section *section, sr_density_part part, const column **out) {
+    const column *list = geometry;
+    size_t count = COUNT(geometry), found = 0;
+    if (part == SR_DENSITY_LIKELIHOOD) {
+        list = section->toy ? plane_likelihood : image_likelihood;
+        count = section->toy ? COUNT(plane_likelihood) : COUNT(image_likelihood);
+    } else if (part == SR_DENSITY_LONG_RUN) {
+        list = section->toy ? plane_long : image_long;
+        count = section->toy ? COUNT(plane_long) : COUNT(image_long);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *name = list[i].name ? list[i].name : list[i - 1].name;
+        if (sr_section_has(section, metric(name)))
+            out[found++] = &list[i];
+    }
+    return found;
+}
+
+static int decimals_of(const sr_stat *stat) {
+    if (stat->n > 1 && stat->deviation > 0)
+        return sr_error_decimals(stat->deviation);
+    if (stat->n == 1 && isfinite(stat->error) && stat->error > 0)
+        return sr_error_decimals(stat->error);
+    return stat->mean == floor(stat->mean) ? 0 : 3;
+}
+
+// By the 95% interval of the gain: one seed's over held-out rows, Student's over several seeds.
+static const char *verdict(const sr_stat *gain) {
+    if (gain->n == 0)
+        return "-";
+    if (gain->low > 0)
+        return "better";
+    return gain->high < 0 ? "worse" : "not shown";
+}
+
+static void fill_row(const sr_section *section, size_t r, size_t c, size_t count,
+                     const column *const *columns, sr_table *table) {
+    char text[128];
+    sr_text words = {0};
+    const size_t row = sr_table_add_row(table);
+    sr_row_words(section, r, "σ", &words);
+    sr_table_set(table, row, 0, sr_text_string(&words), false);
+    sr_text_clear(&words);
+    snprintf(text, sizeof text, "%zu", section->steps[c]);
+    sr_table_set(table, row, 1, text, false);
+    sr_stat stat = {0};
+    for (size_t i = 0; i < count; i++) {
+        if (!columns[i]->name) { // behind the gain
+            sr_table_set(table, row, 2 + i, verdict(&stat), false);
+            continue;
+        }
+        stat = sr_section_stat(section, r, c, metric(columns[i]->name));
+        sr_stat_text(&stat, decimals_of(&stat), text, sizeof text);
+        if (stat.n == 0 && stat.diverged > 0)
+            snprintf(text, sizeof text, "diverged");
+        sr_table_set(table, row, 2 + i, text, false);
+    }
+}
+
+static void describe(const sr_section *section, sr_density_part part, sr_table *table) {
+    static const char *const titles[] = {"held-out log-likelihood (nats)", "densities",
+                                         "does the energy itself generate?"};
+    sr_text_append(&table->title, "%s: %s", section->title, titles[part]);
+    if (part == SR_DENSITY_LIKELIHOOD && section->toy)
+        sr_text_append(
+            &table->caption,
+            "Mean log density of held-out points. Short run: of the cell's own dynamics, "
+            "noise included; noise-free map: of the same energy without noise; gain: short "
+            "run minus exp(-E)/Z, row by row, 95%% interval. exp(-E)/Z is normalised over "
+            "the window, which flatters it.\n");
+    else if (part == SR_DENSITY_LIKELIHOOD)
+        sr_text_append(
+            &table->caption,
+            "Held-out images, dequantised. exp(-E)/Z on the box [-1, 1]^d, log Z bracketed "
+            "by annealed importance sampling; the gain is that over the upper end.\n");
+    else if (part == SR_DENSITY_GEOMETRY)
+        sr_text_append(
+            &table->caption,
+            "Mass: the induced density's integral over the window. s lambda: eigenvalues "
+            "of s H along the sampler's trajectories; below 1 in size the map is "
+            "one-to-one.\n");
+    else
+        sr_text_append(
+            &table->caption,
+            "Long run: MALA on the same energy, R-hat below 1.01 counts as converged. Far "
+            "beyond K: the cell's own dynamics after the most steps tried.\n");
+}
+
+sr_status sr_density_table(const sr_section *section, sr_density_part part, sr_table *table) {
+    const column *columns[16];
+    const size_t count = choose(section, part, columns);
+    sr_table_init(table, 2 + count, 2);
+    sr_table_head(table, 0, "dynamics");
+    sr_table_head(table, 1, "K");
+    for (size_t i = 0; i < count; i++)
+        sr_table_head(table, 2 + i, columns[i]->heading);
+    if (count == 0 || !sr_section_has_densities(section))
+        return sr_table_status(table);
+    for (size_t r = 0; r < section->rows; r++)
+        for (size_t c = 0; c < section->columns; c++)
+            if (sr_section_record(section, r, c))
+                fill_row(section, r, c, count, columns, table);
+    describe(section, part, table);
+    return sr_table_status(table);
+}
