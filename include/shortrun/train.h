@@ -1,4 +1,5 @@
-// train: maximum-likelihood training of an energy by samples from short-run dynamics; checkpoints.
+// train: maximum-likelihood training of an energy, by samples from short-run dynamics or, in the
+// plane, exactly; checkpoints.
 // Knows no metric and no database.
 #ifndef SHORTRUN_TRAIN_H
 #define SHORTRUN_TRAIN_H
@@ -36,7 +37,15 @@ typedef struct sr_train_options {
     size_t curvature_every; // iterations between two estimates of s ||H||
     double data_noise;      // standard deviation of noise added to data rows
     double gap_bound;       // |E(data) - E(samples)| beyond it is divergence; 0: no bound
+    // Exact maximum likelihood, of two-dimensional data only: the expectation under exp(-E)/Z is
+    // taken by the midpoint rule on exact_grid x exact_grid cells of [-exact_window,
+    // exact_window]^2, and the dynamics are not run. energy_l2 and curvature_cap must be 0 then.
+    size_t exact_grid; // 8 to SR_EXACT_GRID_MAX; 0: training by samples
+    double exact_window;
 } sr_train_options;
+#define SR_EXACT_GRID_MAX 2000
+// Share of the mass in the outermost ring of cells above which the window is too small.
+#define SR_EXACT_EDGE 0.01
 
 // Defaults, dynamics included, that trained well in a prototype: for images (a small convnet on
 // Fashion-MNIST: spectral norm, uniform start, s = 10, data noise 0.03) and for 2-D points (an MLP
@@ -55,6 +64,10 @@ typedef struct sr_train_report {
     double curvature; // s ||H|| as the last estimate found it, before the energy was scaled anew by
                       // it: how far it had moved since the one before; NaN without a cap
     double rate;
+    // Exact training only, else NaN: log Z of exp(-E) over the window (the mean log-likelihood of
+    // the batch is -energy_data - log_z), and the share of the mass in the window's outermost ring
+    // of cells. energy_samples is then E's expectation under exp(-E)/Z, largest the window.
+    double log_z, edge;
 } sr_train_report;
 
 typedef struct sr_trainer sr_trainer;
@@ -69,7 +82,7 @@ SR_API void sr_trainer_destroy(sr_trainer *trainer);
 // mean E(data) - mean E(samples) (samples held constant), one step of the optimiser. report (NULL
 // allowed) is filled in either case. SR_ERROR_DIVERGED where something is not finite or the gap
 // passes gap_bound, with what was seen in the message; parameters, moments and chains are then
-// those before the iteration.
+// those before the iteration. Exact: no dynamics, samples are the cells of the grid by their mass.
 SR_API sr_status sr_trainer_step(sr_trainer *trainer, sr_train_report *report);
 SR_API uint64_t sr_trainer_iteration(const sr_trainer *trainer); // iterations done
 // Parameters that sampling uses (net->parameters): effective (spectrally normalised and scaled to
@@ -98,7 +111,8 @@ SR_API sr_status sr_trainer_load(sr_trainer *trainer, const char *path);
 // trainer that has made no iteration yet goes on from the checkpoint when the file exists. what
 // (NULL: "training") names the run in progress calls; each(user, report) is called after every
 // iteration (NULL: not). On divergence the last good state is saved and SR_ERROR_DIVERGED returned;
-// on monitor->stop the state is saved and SR_ERROR_INTERRUPTED returned.
+// in exact training a mass above SR_EXACT_EDGE at the window's edge is a warning to the monitor,
+// once; on monitor->stop the state is saved and SR_ERROR_INTERRUPTED returned.
 typedef void (*sr_train_each)(void *user, const sr_train_report *report);
 SR_API sr_status sr_trainer_run(sr_trainer *trainer, const char *checkpoint, double every,
                                 const sr_monitor *monitor, const char *what, sr_train_each each,

@@ -106,6 +106,8 @@ static void list_fields(const sr_trainer *t, fields *f) {
     put_number(f, "train.data_noise", o->data_noise);
     put_number(f, "train.curvature_cap", o->curvature_cap);
     put_if(f, o->curvature_cap > 0, "train.curvature_every", (double)o->curvature_every);
+    put_whole(f, "train.exact_grid", o->exact_grid);
+    put_if(f, o->exact_grid > 0, "train.exact_window", o->exact_window);
 }
 
 // ---- saving -------------------------------------------------------------------------------------
@@ -255,11 +257,10 @@ static sr_status check_iterations(const sr_trainer *t, const char *path, const s
 
 // What a file says of an option that is younger than its program: what that program did.
 static const char *before_there_was(const char *name) {
-    static const char *const then[][2] = {{"precision", "fp32"},
-                                          {"integrator", "euler"},
-                                          {"tolerance", "unused"},
-                                          {"curvature_cap", "0"},
-                                          {"curvature_every", "unused"}};
+    static const char *const then[][2] = {{"precision", "fp32"},         {"integrator", "euler"},
+                                          {"tolerance", "unused"},       {"curvature_cap", "0"},
+                                          {"curvature_every", "unused"}, {"exact_grid", "0"},
+                                          {"exact_window", "unused"}};
     for (size_t i = 0; i < sizeof then / sizeof *then; i++)
         if (strcmp(name, then[i][0]) == 0)
             return then[i][1];

@@ -48,6 +48,7 @@ void sr_train_options_default(sr_train_options *options, bool image) {
         .decay_to = 0.05,
         .spectral_iterations = image ? 1 : 0,
         .curvature_every = 10,
+        .exact_window = 4.0, // holds every 2-D density of the suite
         .data_noise = image ? 0.03 : 0.0,
         .gap_bound = 100.0, // healthy runs stay below 2, collapsed ones pass 200
     };
@@ -136,5 +137,7 @@ sr_status sr_train_options_check(const sr_train_options *o) {
         status = check_number("data_noise", o->data_noise, positive);
     if (!status)
         status = check_number("gap_bound", o->gap_bound, positive);
+    if (!status)
+        status = sr_exact_check(o);
     return status;
 }

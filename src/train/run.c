@@ -16,6 +16,7 @@ typedef struct loop {
     double saved_at;        // sr_seconds() of it
     double progress_at;     // of the last progress call
     sr_train_report report; // of the last iteration
+    bool warned;            // of mass at the edge of the exact window
 } loop;
 
 static void show(loop *l, bool force) {
@@ -35,6 +36,17 @@ static void show(loop *l, bool force) {
         snprintf(detail + length, sizeof detail - (size_t)length, " s|H| %.2f",
                  l->report.curvature);
     sr_monitor_progress(l->monitor, l->what, detail, (double)done, (double)total);
+}
+
+static void warn_of_edge(loop *l) {
+    if (l->warned || !(l->report.edge > SR_EXACT_EDGE))
+        return;
+    l->warned = true;
+    sr_monitor_log(l->monitor, SR_LEVEL_WARNING,
+                   "iteration %llu: %.1f%% of the mass lies at the edge of the window %g: what is "
+                   "outside it is not seen; a larger exact_window sees it",
+                   (unsigned long long)l->report.iteration, 100 * l->report.edge,
+                   l->trainer->options.exact_window);
 }
 
 static sr_status save(loop *l) {
@@ -101,6 +113,7 @@ sr_status sr_trainer_run(sr_trainer *trainer, const char *checkpoint, double eve
             return status;
         if (each)
             each(user, &l.report);
+        warn_of_edge(&l);
         show(&l, false);
         if (sr_seconds() - l.saved_at >= every && (status = save(&l)) != SR_OK)
             return status;

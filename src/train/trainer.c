@@ -37,7 +37,8 @@ static sr_status check_fit(const sr_net *net, const sr_dataset *data) {
 static sr_status allocate(sr_trainer *t) {
     const size_t parameters = t->net.parameters, batch = t->options.batch, dim = t->net.inputs;
     size_t rows, count;
-    if (!sr_size_mul(batch, 2, &rows) || !sr_size_mul(rows, dim, &count))
+    const size_t cells = sr_exact_cells(&t->options);
+    if (!sr_size_add(batch, cells ? cells : batch, &rows) || !sr_size_mul(rows, dim, &count))
         return sr_fail(SR_ERROR_MEMORY, "batch %zu of %zu values does not fit into memory", batch,
                        dim);
     sr_status status = sr_point_create(parameters, t->options.optimiser, &t->now);
@@ -45,6 +46,7 @@ static sr_status allocate(sr_trainer *t) {
         status = sr_point_create(parameters, t->options.optimiser, &t->next);
     if (status != SR_OK)
         return status;
+    t->rows = rows;
     t->x = sr_alloc(count, sizeof(float));
     t->weight = sr_alloc(rows, sizeof(float));
     t->e = sr_alloc(rows, sizeof(float));
@@ -53,7 +55,9 @@ static sr_status allocate(sr_trainer *t) {
         return SR_ERROR_MEMORY;
     if (t->options.average > 0.0 && !(t->average = sr_alloc(parameters, sizeof(float))))
         return SR_ERROR_MEMORY;
-    if (t->options.dynamics.start == SR_START_PERSISTENT) {
+    if (cells)
+        sr_exact_fill(&t->options, t->x + batch * dim);
+    if (!cells && t->options.dynamics.start == SR_START_PERSISTENT) {
         t->chains = sr_alloc(batch * dim, sizeof(float));
         t->chance = sr_alloc(batch, sizeof(float));
         if (!t->chains || !t->chance)
@@ -124,6 +128,10 @@ sr_status sr_trainer_create(const sr_net *net, const sr_dataset *data,
     sr_status status = sr_train_options_check(options);
     if (status == SR_OK)
         status = check_fit(net, data);
+    if (status == SR_OK && options->exact_grid > 0 && net->inputs != 2)
+        status = sr_fail(SR_ERROR_UNSUPPORTED,
+                         "exact_grid is for two dimensions, samples of '%s' have %zu", data->name,
+                         net->inputs);
     if (status != SR_OK)
         return status;
     sr_trainer *t = sr_alloc(1, sizeof *t);
@@ -212,11 +220,12 @@ static void persistent_start(sr_trainer *t, float *y) {
 
 void sr_trainer_fill(sr_trainer *t) {
     float *samples = t->x + t->options.batch * t->net.inputs;
+    const bool exact = t->options.exact_grid > 0; // the cells stay where they are
     sr_dataset_batch(t->data, t->options.seed, t->iteration, t->options.batch,
                      (float)t->options.data_noise, t->x, NULL);
-    if (t->options.dynamics.start == SR_START_PERSISTENT)
+    if (!exact && t->options.dynamics.start == SR_START_PERSISTENT)
         persistent_start(t, samples);
-    else
+    else if (!exact)
         fresh_start(t, t->options.dynamics.start, samples);
 }
 
@@ -227,6 +236,14 @@ static double mean(size_t n, const float *e) {
     for (size_t i = 0; i < n; i++)
         sum += e[i];
     return sum / (double)n;
+}
+
+// E's expectation under the cells' masses.
+static double weighted_mean(const sr_trainer *t) {
+    double sum = 0.0;
+    for (size_t i = t->options.batch; i < t->rows; i++)
+        sum -= (double)t->weight[i] * (double)t->e[i];
+    return sum / (double)t->options.batch;
 }
 
 // Largest |x|; NaN or infinity as soon as one is found.
@@ -253,8 +270,16 @@ static void count_optimiser(sr_trainer *t, double start) {
 // gradient is zero, where 1/B would leave a residue that Adam blows up to a drift.
 static sr_status loss_gradient(sr_trainer *t, sr_train_report *report) {
     const size_t batch = t->options.batch, parameters = t->net.parameters;
-    for (size_t i = 0; i < 2 * batch; i++)
-        t->weight[i] = i < batch ? 1.0f : -1.0f;
+    const bool exact = t->options.exact_grid > 0;
+    for (size_t i = 0; i < batch; i++)
+        t->weight[i] = 1.0f;
+    for (size_t i = batch; !exact && i < t->rows; i++)
+        t->weight[i] = -1.0f;
+    if (exact) {
+        sr_team_evaluate(t->team, t->rows - batch, t->x + batch * t->net.inputs, t->e + batch,
+                         NULL);
+        sr_exact_weights(&t->options, t->e + batch, t->weight + batch, report);
+    }
     if (t->options.energy_l2 > 0.0) {
         const float twice = (float)(2.0 * t->options.energy_l2);
         sr_team_evaluate(t->team, 2 * batch, t->x, t->e, NULL);
@@ -262,19 +287,21 @@ static sr_status loss_gradient(sr_trainer *t, sr_train_report *report) {
             t->weight[i] += twice * t->e[i];
     }
     const sr_status status =
-        sr_team_gradient_theta(t->team, 2 * batch, t->x, t->weight, t->e, t->gradient);
+        sr_team_gradient_theta(t->team, t->rows, t->x, t->weight, t->e, t->gradient);
     if (status != SR_OK)
         return status;
     const double start = sr_seconds();
     const float share = 1.0f / (float)batch;
     for (size_t i = 0; i < parameters; i++)
         t->gradient[i] *= share;
+    if (exact) // masses are rounded: the last bias, which log Z cancels, would get their residue
+        t->gradient[t->net.layers[t->net.layer_count - 1].bias] = 0.0f;
     if (t->curvature)
         sr_curvature_pull_back(t->curvature, &t->net, t->gradient);
     if (t->spectral)
         sr_spectral_pull_back(t->spectral, t->now.effective, t->gradient);
     report->energy_data = mean(batch, t->e);
-    report->energy_samples = mean(batch, t->e + batch);
+    report->energy_samples = exact ? weighted_mean(t) : mean(batch, t->e + batch);
     report->gap = report->energy_data - report->energy_samples;
     report->gradient_norm = sqrt(t->kernels->sum_squares(parameters, t->gradient));
     count_optimiser(t, start);
@@ -341,19 +368,24 @@ static void commit(sr_trainer *t) {
 sr_status sr_trainer_step(sr_trainer *t, sr_train_report *report) {
     const double begin = sr_seconds();
     const size_t batch = t->options.batch, dim = t->net.inputs;
+    const bool exact = t->options.exact_grid > 0;
     float *samples = t->x + batch * dim;
     const sr_curvature_state *curvature = t->curvature ? sr_curvature_get(t->curvature) : NULL;
     sr_train_report seen = {.iteration = t->iteration + 1,
                             .curvature = curvature ? curvature->found : NAN,
-                            .rate = sr_schedule_rate(&t->options, t->iteration)};
+                            .rate = sr_schedule_rate(&t->options, t->iteration),
+                            .log_z = NAN,
+                            .edge = NAN};
     sr_trainer_fill(t);
-    sr_status status = sr_dynamics_run(t->team, &t->options.dynamics, t->options.seed, t->iteration,
-                                       0, batch, samples, NULL);
+    sr_status status = SR_OK;
+    if (!exact)
+        status = sr_dynamics_run(t->team, &t->options.dynamics, t->options.seed, t->iteration, 0,
+                                 batch, samples, NULL);
     if (status == SR_ERROR_DIVERGED) // the adaptive integrator gave up
         sr_fail_context(status, "iteration %llu: ", (unsigned long long)seen.iteration);
     if (status != SR_OK)
         goto done;
-    seen.largest = largest_of(batch * dim, samples);
+    seen.largest = exact ? t->options.exact_window : largest_of(batch * dim, samples);
     if ((status = loss_gradient(t, &seen)) != SR_OK)
         goto done;
     if ((status = check_report(t, &seen)) != SR_OK)

@@ -62,6 +62,17 @@ sr_status sr_curvature_measure(sr_curvature *curvature, sr_team *team,
 // The state after s ||H|| was found once more; not finite: as it was.
 void sr_curvature_follow(sr_curvature_state *state, double found, double cap);
 
+// ---- exact maximum likelihood (exact.c) ---------------------------------------------------------
+
+size_t sr_exact_cells(const sr_train_options *options); // 0: training by samples
+sr_status sr_exact_check(const sr_train_options *options);
+// Cell centres: x (cells, 2), row-major, y outer.
+void sr_exact_fill(const sr_train_options *options, float *x);
+// From the cells' energies e (cells) their weights (cells) in the gradient, -batch times their
+// mass, and log_z and edge of the report. NaN in e makes all of them NaN.
+void sr_exact_weights(const sr_train_options *options, const float *e, float *weight,
+                      sr_train_report *report);
+
 struct sr_trainer {
     sr_net net;
     const sr_dataset *data;
@@ -76,9 +87,10 @@ struct sr_trainer {
     sr_point now, next;
     float *average;  // (parameters) of effective parameters; NULL: no averaging
     float *chains;   // (batch, dim) persistent chains; NULL for other starts
-    float *x;        // (2 batch, dim) data rows, then samples
-    float *weight;   // (2 batch) of each row in the gradient
-    float *e;        // (2 batch) energies
+    size_t rows;     // 2 batch; exact: batch + cells
+    float *x;        // (rows, dim) data rows, then samples or cells
+    float *weight;   // (rows) of each row in the gradient
+    float *e;        // (rows) energies
     float *chance;   // (batch) uniforms that decide on re-starts; NULL without persistent chains
     float *gradient; // (parameters)
     double seconds;  // of whole iterations
