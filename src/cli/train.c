@@ -246,6 +246,19 @@ static const cli_option table[] = {
      .low = 1,
      .high = 1000000,
      .help = "iterations between two estimates of s ||H|| (default 10)"},
+    {.name = "exact-grid",
+     .type = CLI_COUNT,
+     .value = "N",
+     TRAIN(exact_grid),
+     .high = SR_EXACT_GRID_MAX,
+     .help = "exact maximum likelihood of 2-D data by quadrature on N x N cells, without "
+             "sampler (default 0: by samples)"},
+    {.name = "exact-window",
+     .type = CLI_NUMBER,
+     .value = "W",
+     TRAIN(exact_window),
+     .open_low = true,
+     .help = "the cells fill [-W, W]^2 (default 4)"},
     {.name = "gap-bound",
      .type = CLI_NUMBER,
      .value = "GAP",
@@ -320,6 +333,9 @@ static void print_end(sr_trainer *trainer, const train_values *v, const watch *w
            (unsigned long long)sr_trainer_iteration(trainer), w->last.gap);
     if (v->train.curvature_cap > 0)
         printf("s ||H|| %.3g, ", w->last.curvature);
+    if (v->train.exact_grid > 0)
+        printf("log-likelihood %.4g, mass at the edge %.2g%%, ",
+               -w->last.energy_data - w->last.log_z, 100 * w->last.edge);
     printf("%.3g ms an iteration", 1e3 * seconds / (double)done);
     for (int i = 0; i < SR_PHASE_COUNT; i++)
         total += phases[i];

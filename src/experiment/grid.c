@@ -41,6 +41,8 @@ static void settle(sr_cell *cell) {
     }
     if (train->curvature_cap == 0)
         train->curvature_every = usual.train.curvature_every;
+    if (train->exact_grid == 0)
+        train->exact_window = usual.train.exact_window;
     if (cell->density.points == 0)
         cell->density = usual.density;
     if (cell->sample_steps == dynamics->steps)
@@ -56,6 +58,11 @@ static sr_status settle_model(sr_cell *cell) {
         return status;
     if (cell->train.curvature_cap > 0 && (status = sr_net_check_curvature(&net)) != SR_OK)
         return sr_fail_context(status, "curvature_cap: ");
+    if (cell->train.exact_grid > 0 && net.inputs != 2)
+        return sr_fail(SR_ERROR_ARGUMENT,
+                       "exact_grid: exact maximum likelihood is for two dimensions, the model has "
+                       "%zu",
+                       net.inputs);
     const size_t dim = known_dim(cell->dataset);
     if (dim != 0 && dim != net.inputs)
         return sr_fail(SR_ERROR_ARGUMENT, "model: '%s' takes %zu numbers, a sample of %s has %zu",

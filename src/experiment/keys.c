@@ -169,6 +169,11 @@ const sr_key sr_keys[] = {
          "for relu and leaky_relu. 0: no cap."},
     {TRAINING("curvature_every", curvature_every), .later = true, COUNT(1, 1000000),
      .meaning = "Iterations between two estimates of s ||H|| for the cap."},
+    {TRAINING("exact_grid", exact_grid), .later = true, COUNT(0, SR_EXACT_GRID_MAX),
+     .meaning = "Exact maximum likelihood of 2-D data, without sampler: the expectation under "
+                "exp(-E)/Z by quadrature on so many cells a side; 0: training by samples."},
+    {TRAINING("exact_window", exact_window), .later = true, NUMBER(0, 1e6), .open_low = true,
+     .meaning = "Half-width of that grid's window, which must hold the mass of exp(-E)."},
     {TRAINING("gap_bound", gap_bound), NUMBER(0, 1e30),
      .meaning = "An energy gap |E(data) - E(samples)| beyond this is divergence; 0: no bound."},
     {DYNAMICS("start", start), CHOICE(4, start_choice),

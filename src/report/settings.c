@@ -39,6 +39,8 @@ static const struct {
     [SR_SETTING_SPECTRAL] = {"spectral_iterations", "spectral norm"},
     [SR_SETTING_CURVATURE_CAP] = {"curvature_cap", "s||H|| cap"},
     [SR_SETTING_CURVATURE_EVERY] = {"curvature_every", "cap every"},
+    [SR_SETTING_EXACT_GRID] = {"exact_grid", "exact grid"},
+    [SR_SETTING_EXACT_WINDOW] = {"exact_window", "exact window"},
     [SR_SETTING_GAP_BOUND] = {"gap_bound", "gap bound"},
     [SR_SETTING_ENGINE] = {"engine", "engine"},
     [SR_SETTING_PRECISION] = {"precision", "precision"},
@@ -119,6 +121,8 @@ static double real_setting(const sr_cell *cell, sr_setting setting) {
         return train->clip_norm;
     case SR_SETTING_CURVATURE_CAP:
         return train->curvature_cap;
+    case SR_SETTING_EXACT_WINDOW:
+        return train->exact_window;
     case SR_SETTING_GAP_BOUND:
         return train->gap_bound;
     default:
@@ -138,6 +142,8 @@ static size_t whole_setting(const sr_cell *cell, sr_setting setting) {
         return cell->train.spectral_iterations;
     case SR_SETTING_CURVATURE_EVERY:
         return cell->train.curvature_every;
+    case SR_SETTING_EXACT_GRID:
+        return cell->train.exact_grid;
     case SR_SETTING_TILE:
         return cell->train.tile;
     case SR_SETTING_SAMPLES:
@@ -186,6 +192,7 @@ void sr_setting_text(const sr_cell *cell, sr_setting setting, char out[SR_SETTIN
     case SR_SETTING_BATCH:
     case SR_SETTING_SPECTRAL:
     case SR_SETTING_CURVATURE_EVERY:
+    case SR_SETTING_EXACT_GRID:
     case SR_SETTING_TILE:
     case SR_SETTING_SAMPLES:
     case SR_SETTING_SAMPLE_STEPS:
@@ -214,6 +221,9 @@ void sr_setting_shown(const sr_cell *cell, sr_setting setting, char out[SR_SETTI
         break;
     case SR_SETTING_CURVATURE_EVERY:
         instead = cell->train.curvature_cap == 0 ? "-" : NULL;
+        break;
+    case SR_SETTING_EXACT_WINDOW:
+        instead = cell->train.exact_grid == 0 ? "-" : NULL;
         break;
     case SR_SETTING_TOLERANCE:
         instead = dynamics->integrator != SR_INTEGRATOR_ADAPTIVE ? "-" : NULL;

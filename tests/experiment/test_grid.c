@@ -102,6 +102,8 @@ static const char *const variants[] = {
     "    training: {gap_bound: 10}\n",
     "    training: {curvature_cap: 0.5}\n",
     "    training: {curvature_cap: 0.5, curvature_every: 3}\n",
+    "    training: {exact_grid: 40}\n",
+    "    training: {exact_grid: 40, exact_window: 3}\n",
 };
 // An integrator decides; what goes by the name of a cell says so.
 static void test_integrators(void **state) {
@@ -169,8 +171,9 @@ static void test_hash_stays(void **state) {
     load(state,
          "    iterations: 10\n    samples: 100\n"
          "    dynamics: {integrator: euler, tolerance: [1e-3, 1e-4]}\n"
-         "    training: {curvature_every: [2, 3]}\n",
-         &experiment); // Euler knows no tolerance, a run without a cap does not look
+         "    training: {curvature_every: [2, 3], exact_window: [2, 3]}\n",
+         &experiment); // Euler knows no tolerance, a run without a cap does not look, one by
+                       // samples has no window
     assert_int_equal(experiment.cell_count, 1);
     assert_string_equal(experiment.cells[0].hash, "c6b2f56765c11564cdedeab6f5e7bc21");
     sr_experiment_clear(&experiment);
