@@ -134,6 +134,10 @@ SR_API const float *sr_mcmc_energies(const sr_mcmc *mcmc); // (n): E, without a 
 // (chains, draws): the root of the pooled variance over that within half chains. 1 where all values
 // are the same, NaN below 4 draws or where one is not finite.
 SR_API double sr_split_r_hat(size_t chains, size_t draws, const double *value);
+// The larger of the split R-hat of the normal scores of the values' ranks and of those of the
+// values folded about their median (Vehtari et al. 2021, section 3): holds for heavy tails, and
+// sees chains that differ in spread alone. 1 and NaN as above; SR_ERROR_MEMORY.
+SR_API sr_status sr_rank_r_hat(size_t chains, size_t draws, const double *value, double *out);
 // Effective number of independent draws among all (chains, draws): autocorrelations of the chains
 // pooled, summed over Geyer's initial positive pairs (Vehtari et al. 2021, eq. 10 and 11). NaN as
 // above.
