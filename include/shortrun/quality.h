@@ -218,10 +218,10 @@ typedef struct sr_toy_scores {
     size_t w2_n; // min(n_data, n, SR_TOY_W2_POINTS)
     // The same values with standard errors and 95% intervals over new data and new samples of the
     // same number: the divergences and sliced_w2 by the jack-knife that leaves out one of 20 groups
-    // of both sets, mmd2 as sr_metrics, high_quality by Wilson's interval. NaN where there are too
-    // few points.
+    // of both sets, mmd2 as sr_metrics, high_quality by Wilson's interval, w2 as
+    // sr_toy_w2_estimate. NaN where there are too few points.
     struct {
-        sr_estimate kl, kl_reverse, kl_true, kl_true_reverse, high_quality, mmd2, sliced_w2;
+        sr_estimate kl, kl_reverse, kl_true, kl_true_reverse, high_quality, mmd2, sliced_w2, w2;
     } interval;
 } sr_toy_scores;
 
@@ -277,6 +277,12 @@ SR_API void sr_toy_grid(sr_toy toy, float *x);
 // named), SR_ERROR_MEMORY.
 SR_API sr_status sr_toy_w2(size_t n_a, const float *a, size_t n_b, const float *b, uint64_t seed,
                            size_t *n, double *w2);
+// The same with its standard error and 95% interval over new points of both sets, as an estimate of
+// the distance's expectation at this n (above the distance of the distributions, the more so the
+// fewer points): by the variance of the Kantorovich potentials (del Barrio and Loubes 2019). Both
+// NaN for one point.
+SR_API sr_status sr_toy_w2_estimate(size_t n_a, const float *a, size_t n_b, const float *b,
+                                    uint64_t seed, size_t *n, sr_estimate *w2);
 SR_API const char *sr_toy_w2_library(void); // that solves it, "LEMON 1.3.1"; NULL: none
 
 // ---- feature networks ---------------------------------------------------------------------------

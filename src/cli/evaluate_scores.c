@@ -407,8 +407,8 @@ static sr_status judge_points(const evaluate_side *real, const evaluate_side *fa
     add_value(r, "kl_true_reverse", scores.kl_true_reverse);
     add_value(r, "modes_covered", scores.modes_covered);
     evaluate_add(r, "high_quality", share(scores.high_quality, scores.n, q->o.no_errors));
-    snprintf(add_value(r, "w2", scores.w2)->note, sizeof r->list->note, "exact, %zu points",
-             scores.w2_n);
+    snprintf(evaluate_add(r, "w2", without_error(scores.interval.w2, q->o.no_errors))->note,
+             sizeof r->list->note, "exact, %zu points", scores.w2_n);
     return SR_OK;
 }
 

@@ -68,7 +68,7 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
                      scores.interval.kl_true_reverse, n);
         add_interval(record, "mmd2", scores.mmd2, scores.interval.mmd2, n);
         add_interval(record, "sliced_w2", scores.sliced_w2, scores.interval.sliced_w2, n);
-        sr_record_add_metric(record, "w2", scores.w2, scores.w2_n);
+        add_interval(record, "w2", scores.w2, scores.interval.w2, scores.w2_n);
         if (scores.mode_count > 0) {
             sr_record_add_metric(record, "modes_covered", scores.modes_covered, n);
             sr_record_add_metric(record, "mode_count", (double)scores.mode_count, 0);
@@ -109,7 +109,8 @@ static sr_status judge_uniform(sr_reference *reference, const sr_run_options *op
     if (status == SR_OK)
         status = sr_metrics(n, reference->features, n, noise_features, features, &which, &values);
     if (status == SR_OK)
-        reference->uniform = values.value[SR_FRECHET];
+        reference->uniform = (sr_estimate){values.value[SR_FRECHET], values.error[SR_FRECHET],
+                                           values.low[SR_FRECHET], values.high[SR_FRECHET]};
     sr_free(noise);
     sr_free(noise_features);
     return status;
@@ -199,7 +200,8 @@ static sr_status judge_features(const sr_cell *cell, const sr_run_options *optio
         status = sr_class_histogram(n, classes, logits, NULL, NULL, NULL, &entropy);
     if (status == SR_OK) {
         add_metrics(&values, which.which, record);
-        sr_record_add_metric(record, "frechet_uniform", reference->uniform, reference->rows.count);
+        sr_record_add_estimate(record, "frechet_uniform", &reference->uniform,
+                               reference->rows.count);
         sr_record_add_estimate(record, "class_entropy", &entropy, n);
         snprintf(record->features, sizeof record->features, "%s", reference->note);
     }

@@ -58,7 +58,7 @@ typedef struct sr_reference {
     sr_dataset rows;
     sr_classifier *classifier; // NULL: none for this data set
     float *features;           // (rows.count, features)
-    double uniform;            // Frechet distance of as much uniform noise
+    sr_estimate uniform;       // Frechet distance of as much uniform noise
     char note[128];            // names the classifier
 } sr_reference;
 

@@ -153,7 +153,8 @@ struct SupplyMap { // one unit leaves each row and arrives in each column
 
 } // namespace
 
-bool sr_assignment_solve(size_t rows, sr_assignment_cost cost, const void *user, uint32_t *match) {
+bool sr_assignment_solve(size_t rows, sr_assignment_cost cost, const void *user, uint32_t *match,
+                         int64_t *row_price, int64_t *column_price) {
     const int m = static_cast<int>(rows);
     try {
         Bipartite graph(m);
@@ -164,6 +165,11 @@ bool sr_assignment_solve(size_t rows, sr_assignment_cost cost, const void *user,
         for (int arc = 0; arc < m * m; arc++)
             if (simplex.flow(::Arc(arc)) > 0)
                 match[arc / m] = static_cast<uint32_t>(arc % m);
+        // LEMON's potentials: cost + potential(source) - potential(target) is 0 where flow runs.
+        for (int i = 0; i < m; i++) {
+            row_price[i] = -simplex.potential(::Node(i));
+            column_price[i] = simplex.potential(::Node(m + i));
+        }
         return true;
     } catch (const std::bad_alloc &) {
         return false;

@@ -20,8 +20,11 @@ extern "C" {
 typedef int64_t (*sr_assignment_cost)(size_t row, size_t column, const void *user);
 
 // match (m): the column of each row in an assignment of least total cost; each column occurs once.
-// False: out of memory (about 37 bytes for each of the m^2 costs).
-bool sr_assignment_solve(size_t m, sr_assignment_cost cost, const void *user, uint32_t *match);
+// row_price, column_price (m): the solution of the dual problem, row_price[i] + column_price[j] <=
+// cost(i, j), equal where i and j are matched. False: out of memory (about 37 bytes for each of the
+// m^2 costs).
+bool sr_assignment_solve(size_t m, sr_assignment_cost cost, const void *user, uint32_t *match,
+                         int64_t *row_price, int64_t *column_price);
 const char *sr_assignment_library(void); // "LEMON 1.3.1"
 
 #ifdef __cplusplus

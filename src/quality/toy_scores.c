@@ -288,13 +288,17 @@ static sr_status judge_distances(size_t n_data, const float *data, size_t n_samp
     out->sliced_w2 = values.value[SR_SLICED_W2];
     out->interval.mmd2 = metric_estimate(&values, SR_MMD2_RBF);
     out->interval.sliced_w2 = metric_estimate(&values, SR_SLICED_W2);
-    return sr_toy_w2(n_data, data, n_samples, samples, seed, &out->w2_n, &out->w2);
+    status =
+        sr_toy_w2_estimate(n_data, data, n_samples, samples, seed, &out->w2_n, &out->interval.w2);
+    out->w2 = out->interval.w2.value;
+    return status;
 }
 
 sr_status sr_toy_judge(sr_toy toy, size_t n_data, const float *data, size_t n_samples,
                        const float *samples, uint64_t seed, unsigned threads, sr_toy_scores *out) {
     const sr_estimate none = {NAN, NAN, NAN, NAN};
-    *out = (sr_toy_scores){.n = n_samples, .interval = {none, none, none, none, none, none, none}};
+    *out = (sr_toy_scores){.n = n_samples,
+                           .interval = {none, none, none, none, none, none, none, none}};
     threads = sr_threads_resolve(threads);
     sr_status status = sr_toy_points_check("data", 2, n_data, data);
     if (status == SR_OK)

@@ -193,6 +193,48 @@ static void test_extreme_values(void **state) {
     near(w2_of(2, close, origin) / FLT_TRUE_MIN, sqrt(0.5), 1e-12);
 }
 
+// 95% intervals over new points, against the mean of other repeats of as many points: apart (where
+// the distance of the two means leads), and of unlike shapes.
+static void check_coverage(float scale, float shift) {
+    enum { REPEATS = 100, POINTS = 150 };
+    double value[REPEATS], truth = 0, error = 0, mean = 0, spread = 0;
+    size_t held = 0, n;
+    sr_estimate found[REPEATS];
+    const sr_kernels *kernels = sr_kernels_get();
+    for (uint64_t r = 0; r < 2 * REPEATS; r++) {
+        sr_estimate w2;
+        kernels->normal(sr_stream_make(r, SR_PURPOSE_TEST, 30), 0, 0, 2 * POINTS, a);
+        kernels->normal(sr_stream_make(r, SR_PURPOSE_TEST, 31), 0, 0, 2 * POINTS, b);
+        for (size_t i = 0; i < 2 * POINTS; i++)
+            b[i] = scale * b[i] + shift;
+        assert_int_equal(sr_toy_w2_estimate(POINTS, a, POINTS, b, r, &n, &w2), SR_OK);
+        if (r < REPEATS)
+            found[r] = w2;
+        else
+            truth += w2.value * w2.value / REPEATS;
+    }
+    truth = sqrt(truth);
+    for (size_t r = 0; r < REPEATS; r++) {
+        value[r] = found[r].value;
+        held += found[r].low <= truth && truth <= found[r].high;
+        error += found[r].error / REPEATS;
+        mean += value[r] / REPEATS;
+    }
+    for (size_t r = 0; r < REPEATS; r++)
+        spread += (value[r] - mean) * (value[r] - mean) / (REPEATS - 1);
+    print_message("scale %g shift %g: coverage %zu of %d, error / deviation %.2f\n", (double)scale,
+                  (double)shift, held, REPEATS, error / sqrt(spread));
+    // 95 expected, deviation 2.2
+    assert_true(held >= 88 && error > 0.8 * sqrt(spread) && error < 1.5 * sqrt(spread));
+}
+
+static void test_coverage(void **state) {
+    needs_library();
+    check_coverage(1, 3);
+    check_coverage(0.5f, 1);
+    check_coverage(2, 0);
+}
+
 static void test_refusals(void **state) {
     size_t n;
     double w2 = 3;
@@ -225,7 +267,7 @@ int main(void) {
         cmocka_unit_test(test_shifted_copy),    cmocka_unit_test(test_zero_to_itself),
         cmocka_unit_test(test_invariance),      cmocka_unit_test(test_subsample),
         cmocka_unit_test(test_extreme_values),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_without_library),
+        cmocka_unit_test(test_without_library), cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
