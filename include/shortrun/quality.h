@@ -218,10 +218,12 @@ typedef struct sr_toy_scores {
     size_t w2_n; // min(n_data, n, SR_TOY_W2_POINTS)
     // The same values with standard errors and 95% intervals over new data and new samples of the
     // same number: the divergences and sliced_w2 by the jack-knife that leaves out one of 20 groups
-    // of both sets, mmd2 as sr_metrics, high_quality by Wilson's interval, w2 as
+    // of both sets, mmd2 as sr_metrics, high_quality by Wilson's interval, modes_covered
+    // by the percentiles of a bootstrap of the samples (a mode without a sample stays so), w2 as
     // sr_toy_w2_estimate. NaN where there are too few points.
     struct {
-        sr_estimate kl, kl_reverse, kl_true, kl_true_reverse, high_quality, mmd2, sliced_w2, w2;
+        sr_estimate kl, kl_reverse, kl_true, kl_true_reverse, high_quality, mmd2, sliced_w2, w2,
+            modes_covered;
     } interval;
 } sr_toy_scores;
 

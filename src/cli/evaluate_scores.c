@@ -405,7 +405,7 @@ static sr_status judge_points(const evaluate_side *real, const evaluate_side *fa
     add_value(r, "kl_reverse", scores.kl_reverse);
     add_value(r, "kl_true", scores.kl_true);
     add_value(r, "kl_true_reverse", scores.kl_true_reverse);
-    add_value(r, "modes_covered", scores.modes_covered);
+    evaluate_add(r, "modes_covered", without_error(scores.interval.modes_covered, q->o.no_errors));
     evaluate_add(r, "high_quality", share(scores.high_quality, scores.n, q->o.no_errors));
     snprintf(evaluate_add(r, "w2", without_error(scores.interval.w2, q->o.no_errors))->note,
              sizeof r->list->note, "exact, %zu points", scores.w2_n);

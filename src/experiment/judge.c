@@ -70,7 +70,8 @@ sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_to
         add_interval(record, "sliced_w2", scores.sliced_w2, scores.interval.sliced_w2, n);
         add_interval(record, "w2", scores.w2, scores.interval.w2, scores.w2_n);
         if (scores.mode_count > 0) {
-            sr_record_add_metric(record, "modes_covered", scores.modes_covered, n);
+            add_interval(record, "modes_covered", scores.modes_covered,
+                         scores.interval.modes_covered, n);
             sr_record_add_metric(record, "mode_count", (double)scores.mode_count, 0);
             add_interval(record, "high_quality", scores.high_quality, scores.interval.high_quality,
                          n);

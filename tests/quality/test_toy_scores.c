@@ -205,6 +205,39 @@ static void test_intervals(void **state) {
     assert_true(few.interval.high_quality.high <= 1 && few.interval.high_quality.low >= 0);
 }
 
+// One of eight modes holds so many of 2,000 samples at the centres; it needs 50 to be covered.
+static sr_toy_scores one_mode_with(size_t held, unsigned threads) {
+    enum { SAMPLES = 2000 };
+    sr_toy_scores scores;
+    const double *centres;
+    double deviation;
+    assert_int_equal(sr_toy_modes(SR_EIGHT_GAUSSIANS, &centres, &deviation), 8);
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const size_t mode = i < held ? 0 : 1 + i % 7;
+        samples[2 * i] = (float)centres[2 * mode];
+        samples[2 * i + 1] = (float)centres[2 * mode + 1];
+    }
+    sr_toy_sample(SR_EIGHT_GAUSSIANS, 5, 0, 100, data);
+    must(sr_toy_judge(SR_EIGHT_GAUSSIANS, 100, data, SAMPLES, samples, 3, threads, &scores));
+    return scores;
+}
+
+static void test_modes_interval(void **state) {
+    const sr_estimate edge = one_mode_with(50, 1).interval.modes_covered,
+                      again = one_mode_with(50, 3).interval.modes_covered,
+                      below = one_mode_with(30, 2).interval.modes_covered,
+                      full = one_mode_with(90, 2).interval.modes_covered;
+    assert_memory_equal(&edge, &again, sizeof edge);
+    near(edge.value, 8, 0); // a coin: the deviation of a Bernoulli
+    assert_true(edge.low == 7 && edge.high == 8 && edge.error > 0.45 && edge.error < 0.51);
+    assert_true(below.value == 7 && below.low == 7 && below.high == 7); // 50 is 3.7 deviations off
+    assert_true(full.value == 8 && full.low == 8 && full.high == 8);
+    sr_toy_sample(SR_TWO_MOONS, 5, 0, 100, data);
+    sr_toy_scores none;
+    must(sr_toy_judge(SR_TWO_MOONS, 100, data, 100, data, 3, 1, &none));
+    assert_true(isnan(none.interval.modes_covered.low) && isfinite(none.interval.w2.high));
+}
+
 // exp(-E)/Z is given, so that only the data is drawn anew.
 static void test_grid_estimate(void **state) {
     sr_toy_sample(SR_RINGS, 5, 0, N, data);
@@ -227,7 +260,7 @@ int main(void) {
         cmocka_unit_test(test_uniform_samples),      cmocka_unit_test(test_missing_modes),
         cmocka_unit_test(test_samples_outside),      cmocka_unit_test(test_grid_density),
         cmocka_unit_test(test_refusals_and_threads), cmocka_unit_test(test_intervals),
-        cmocka_unit_test(test_grid_estimate),
+        cmocka_unit_test(test_grid_estimate),        cmocka_unit_test(test_modes_interval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
