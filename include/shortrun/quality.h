@@ -70,8 +70,10 @@ typedef struct sr_metric_options {
                                 // Gaussians drawn from the seed
     bool no_errors;             // skip standard errors and intervals (they stay NaN)
     uint64_t seed;
-    unsigned threads;     // 0: all; the values do not depend on it
-    sr_metric_rows *rows; // NULL, or filled too
+    unsigned threads;          // 0: all; the values do not depend on it
+    sr_metric_rows *rows;      // NULL, or filled too
+    const sr_monitor *monitor; // NULL, or asked between scores and waves of tiles whether to stop:
+                               // SR_ERROR_INTERRUPTED
 } sr_metric_options;
 
 SR_API void sr_metric_options_default(sr_metric_options *options);

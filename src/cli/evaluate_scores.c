@@ -132,6 +132,7 @@ static void request_clear(request *q) {
 static sr_status prepare(const evaluate_values *v, const evaluate_side *real,
                          const evaluate_side *fake, request *q) {
     q->o = v->o;
+    q->o.monitor = cli_monitor();
     sr_status status = parse_metrics(v, q);
     if (status == SR_OK)
         status = parse_bandwidths(v->bandwidths, q);

@@ -160,6 +160,12 @@ static void start_values(size_t n_real, size_t n_fake, const sr_metric_options *
         out->mmd2_fixed[i] = out->mmd2_fixed_error[i] = NAN;
 }
 
+sr_status sr_metrics_go_on(const sr_monitor *monitor) {
+    return sr_monitor_stop(monitor)
+               ? sr_fail(SR_ERROR_INTERRUPTED, "stopped before the scores were done")
+               : SR_OK;
+}
+
 // What is read off eigenvalues: Vendi's are found while Frechet's keep another thread busy.
 static sr_status spectra(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
                          unsigned threads, sr_metric_values *out, sr_detail *detail) {
@@ -181,11 +187,17 @@ static sr_status compute(const sr_rows *real, const sr_rows *fake, const sr_metr
     unsigned threads = sr_threads_resolve(options->threads);
     if ((double)real->n * (double)fake->n * (double)real->dim < ALONE)
         threads = 1;
-    sr_status status = spectra(real, fake, options, threads, out, detail);
+    sr_status status = sr_metrics_go_on(options->monitor);
+    if (status == SR_OK)
+        status = spectra(real, fake, options, threads, out, detail);
     if (status == SR_OK && (options->which & PAIRWISE || options->rows))
         status = sr_metric_pairwise(real, fake, options, threads, out, detail);
+    if (status == SR_OK)
+        status = sr_metrics_go_on(options->monitor);
     if (status == SR_OK && options->which & SR_BIT(SR_SLICED_W2))
         status = sr_metric_sliced(real, fake, options, threads, out);
+    if (status == SR_OK)
+        status = sr_metrics_go_on(options->monitor);
     if (status == SR_OK && options->which & SR_BIT(SR_C2ST_ACCURACY))
         status = sr_metric_c2st(real, fake, options, threads, out);
     return status;

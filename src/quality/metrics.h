@@ -42,7 +42,8 @@ typedef struct sr_side {
     float *centred; // (padded / 16, dim, 16): x - centre
     double *norm;   // (n): |x - centre|^2
     double *shift;  // (n): x.centre - |centre|^2 / 2, so that x.y = (x-c).(y-c) + shift + shift
-    double *slack;  // (n): bounds the error of a squared distance, together with the other row's
+    const sr_monitor *monitor; // NULL, or may stop a sweep of rows of this side
+    double *slack; // (n): bounds the error of a squared distance, together with the other row's
 } sr_side;
 
 #define SR_PANEL 8
@@ -75,6 +76,7 @@ typedef void (*sr_tile_visit)(void *user, unsigned thread, const sr_tile *tile);
 // tiles. The sweep goes in waves. Within a wave no two tiles share rows of p, nor rows of q, and
 // the waves come in a fixed order: a visitor may add to what belongs to a row of p in one array and
 // to a row of q in another without locks, and gets the same bits for any number of threads.
+// SR_ERROR_INTERRUPTED between two waves, where the monitor of p says stop.
 sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned threads,
                         sr_tile_visit visit, void *user);
 size_t sr_pair_edge(const sr_side *p, const sr_side *q);  // rows and columns of a tile
@@ -187,6 +189,8 @@ typedef struct sr_detail {
     double replicate[SR_METRIC_COUNT][SR_REPLICATES]; // NaN where the metric has none
 } sr_detail;
 
+// SR_ERROR_INTERRUPTED where the monitor (NULL: none) says stop.
+sr_status sr_metrics_go_on(const sr_monitor *monitor);
 void sr_detail_clear(sr_detail *detail);
 // sr_metrics with the detail (NULL: none).
 sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, const float *fake,

@@ -288,7 +288,10 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned t
     if (!spaces)
         return SR_ERROR_MEMORY;
     group_kernel kernel = group_kernel_get();
+    sr_status status = SR_OK;
     for (size_t wave = 0; wave < longer; wave++) {
+        if ((status = sr_metrics_go_on(p->monitor)) != SR_OK)
+            break;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
         for (size_t number = 0; number < smaller(down, across); number++) {
             unsigned thread = (unsigned)omp_get_thread_num();
@@ -308,5 +311,5 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned t
         }
     }
     sr_free(spaces);
-    return SR_OK;
+    return status;
 }

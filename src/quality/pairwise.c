@@ -208,10 +208,12 @@ static sr_status sweeps(sr_pairwise *s, const sr_rows *real, const sr_rows *fake
                         double bandwidth, const double *member[2], unsigned threads) {
     bool exact = sr_pairs_exact(s->n, s->m, real->dim);
     sr_status status = sr_side_create(real, exact, real->mean, threads, &side[0]);
+    side[0].monitor = s->options->monitor;
     if (status == SR_OK)
         status = self_sweep(s, 0, &side[0], bandwidth, member[0], threads);
     if (status == SR_OK)
         status = sr_side_create(fake, exact, fake->mean, threads, &side[1]);
+    side[1].monitor = s->options->monitor;
     if (status == SR_OK)
         status = self_sweep(s, 1, &side[1], bandwidth, member[1], threads);
     if (status == SR_OK && !exact) { // across, one centre for both

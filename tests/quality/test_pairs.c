@@ -225,11 +225,46 @@ static void test_threads(void **state) {
     drop(&s);
 }
 
+// Says stop from the given call on.
+static bool stop_after(void *user) {
+    size_t *left = user;
+    return (*left)-- == 0;
+}
+
+// A sweep ends between two waves; a monitor that never says stop changes nothing.
+static void test_monitor(void **state) {
+    enum { COUNT = 600, WIDTH = 3 };
+    static float x[COUNT * WIDTH], y[COUNT * WIDTH];
+    sr_metric_options options;
+    sr_metric_values values, same;
+    sr_kernels_get()->normal(sr_stream_make(1, SR_PURPOSE_TEST, 40), 0, 0, COUNT * WIDTH, x);
+    sr_kernels_get()->normal(sr_stream_make(1, SR_PURPOSE_TEST, 41), 0, 0, COUNT * WIDTH, y);
+    sr_metric_options_default(&options);
+    options.which = 1u << SR_KID | 1u << SR_PRECISION;
+    assert_int_equal(sr_metrics(COUNT, x, COUNT, y, WIDTH, &options, &values), SR_OK);
+    size_t left = SIZE_MAX;
+    const sr_monitor monitor = {.user = &left, .stop = stop_after};
+    options.monitor = &monitor;
+    assert_int_equal(sr_metrics(COUNT, x, COUNT, y, WIDTH, &options, &same), SR_OK);
+    assert_memory_equal(&values, &same, sizeof values);
+    const size_t asked = SIZE_MAX - left;
+    assert_true(asked > 10); // waves of three sweeps, and between scores
+    for (size_t allowed = 0; allowed < asked; allowed++) {
+        left = allowed;
+        assert_int_equal(sr_metrics(COUNT, x, COUNT, y, WIDTH, &options, &same),
+                         SR_ERROR_INTERRUPTED);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_neighbours), cmocka_unit_test(test_far_from_the_origin),
-        cmocka_unit_test(test_collapsed),  cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_slack),      cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_monitor),
+        cmocka_unit_test(test_neighbours),
+        cmocka_unit_test(test_far_from_the_origin),
+        cmocka_unit_test(test_collapsed),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_slack),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
