@@ -62,7 +62,8 @@ SR_API sr_status sr_density_options_check(size_t dim, const sr_density_options *
 
 // What one call leaves; arrays are the caller's, each may be NULL.
 typedef struct sr_induced {
-    double *log_density; // (n): log p_K; NaN where it is not known (see failed)
+    double *log_density; // (n): log p_K; NaN where it is not known, -infinity outside the support
+                         // of the start (see failed)
     double *error;       // (n): standard error over the probes; 0 of the exact method
     double *path;  // (steps + 1, n): log p_k, k = 0..steps: forward of x_k, backward of x itself
     double *start; // (n): log p_0 of the start
@@ -70,10 +71,12 @@ typedef struct sr_induced {
     // step s times the range of eigenvalues along the trajectory, (steps, n); needs options.lanczos
     double *smallest, *largest;
     // (n): 0, or 1 + the step (counted in the direction of the call) at which it ended: not
-    // inverted, not finite, det(I - s H) = 0, or outside the support of the start
+    // inverted, not finite, or det(I - s H) = 0; steps + 1: the origin lies outside the support of
+    // the start, where p_K is 0
     uint32_t *failed;
-    double *residual;     // (n): backward: largest residual of the steps' inversions
-    uint32_t *iterations; // (n): backward: gradients spent on inversions
+    double *residual;     // (n): backward: largest residual of the steps' inversions, not divided
+                          // by |y|
+    uint32_t *iterations; // (n): backward: gradients spent on inversions, a product counted as two
 } sr_induced;
 
 // The generator's own samples: x (n, dim) holds starts x_0 and on return the states x_K after the

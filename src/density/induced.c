@@ -141,8 +141,11 @@ static void put_results(const sr_density_job *job, const sr_density_scratch *s, 
             job->backward ? log_start(job->dynamics->start, s->dim, s->x + i * s->dim) : start[i];
         if (!s->failed[i] && !isfinite(base))
             s->failed[i] = 1 + (uint32_t)job->dynamics->steps; // all steps undone, nothing there
+        const bool outside = s->failed[i] == 1 + job->dynamics->steps;
         if (out->log_density)
-            out->log_density[at + i] = s->failed[i] ? (double)NAN : base - mean_det(job, s, i);
+            out->log_density[at + i] = outside        ? -INFINITY
+                                       : s->failed[i] ? (double)NAN
+                                                      : base - mean_det(job, s, i);
         if (out->error)
             out->error[at + i] = s->failed[i] ? (double)NAN : error_of(job, s, i);
         if (out->start)
@@ -224,6 +227,18 @@ static void step_flow(const sr_density_job *job, sr_density_scratch *s, size_t a
 
 // ---- all rows -----------------------------------------------------------------------------------
 
+// Whether to give up. The calling thread asks the monitor, the others hear of it.
+static bool stopped(const sr_density_job *job) {
+    bool stop;
+#pragma omp atomic read
+    stop = *job->stop;
+    if (stop || omp_get_thread_num() != 0 || !sr_monitor_stop(job->monitor))
+        return stop;
+#pragma omp atomic write
+    *job->stop = true;
+    return true;
+}
+
 static void run_tile(const sr_density_job *job, sr_density_scratch *s, size_t t) {
     const size_t at = t * job->tile, steps = job->dynamics->steps;
     const bool euler = job->dynamics->integrator == SR_INTEGRATOR_EULER;
@@ -241,6 +256,8 @@ static void run_tile(const sr_density_job *job, sr_density_scratch *s, size_t t)
         start[i] = log_start(job->dynamics->start, s->dim, s->x + i * s->dim);
     put_path(job, s, at, 0, start);
     for (size_t k = 0; k < steps; k++) {
+        if (stopped(job))
+            return; // half a sum is no density
         if (!job->backward)
             put_range(job, s, at, k);
         if (!euler)
@@ -300,47 +317,65 @@ static size_t tile_of(const sr_energy *energy, const sr_density_options *options
     return whole ? 1 : sr_energy_tile(energy);
 }
 
-static sr_status run(sr_density_job *job, const sr_monitor *monitor) {
+// Nothing is known of a row before its tile says otherwise.
+static void clear(const sr_density_job *job) {
+    for (size_t i = 0; i < job->n; i++) {
+        if (job->out->log_density)
+            job->out->log_density[i] = NAN;
+        if (job->out->failed)
+            job->out->failed[i] = 1;
+    }
+}
+
+// One thread's tiles. The calling thread begins with the first, so that it is there to ask the
+// monitor however few there are; the others, and it afterwards, take whichever comes next.
+static void run_tiles(const sr_density_job *job, sr_density_scratch *own, size_t *next,
+                      size_t *done) {
     const size_t tiles = job->n / job->tile + (job->n % job->tile != 0);
-    const unsigned threads = sr_team_threads(job->team);
+    const bool caller = omp_get_thread_num() == 0;
+    size_t t = 0, count;
+    for (bool first = caller;; first = false) {
+        if (!first)
+#pragma omp atomic capture
+            t = (*next)++;
+        if (t >= tiles || stopped(job))
+            return;
+        run_tile(job, own, t);
+#pragma omp atomic capture
+        count = ++*done;
+        if (caller)
+            sr_monitor_progress(job->monitor, job->backward ? "inverting" : "density", "",
+                                (double)count, (double)tiles);
+    }
+}
+
+static sr_status run(sr_density_job *job) {
     const int blas = openblas_get_num_threads();
     sr_status status = SR_OK;
-    size_t done = 0;
+    size_t next = 1, done = 0;
+    bool stop = false;
+    job->stop = &stop;
+    clear(job);
     openblas_set_num_threads(1);
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(sr_team_threads(job->team))
     {
         sr_density_scratch own;
-        const int thread = omp_get_thread_num();
-        const sr_status made = sr_density_scratch_create(job, (unsigned)thread, &own);
+        const sr_status made = sr_density_scratch_create(job, (unsigned)omp_get_thread_num(), &own);
         if (made)
 #pragma omp atomic write
             status = made;
 #pragma omp barrier
-#pragma omp for schedule(dynamic)
-        for (size_t t = 0; t < tiles; t++) {
-            sr_status seen;
-            size_t count;
-#pragma omp atomic read
-            seen = status;
-            if (seen)
-                continue;
-            run_tile(job, &own, t);
-#pragma omp atomic capture
-            count = ++done;
-            if (thread != 0) // the monitor is called by the thread that began
-                continue;
-            sr_monitor_progress(monitor, job->backward ? "inverting" : "density", "", (double)count,
-                                (double)tiles);
-            if (sr_monitor_stop(monitor))
-#pragma omp atomic write
-                status = SR_ERROR_INTERRUPTED;
-        }
+        if (status == SR_OK) // written before the barrier only
+            run_tiles(job, &own, &next, &done);
         sr_density_scratch_clear(&own);
     }
     openblas_set_num_threads(blas);
-    if (status == SR_ERROR_INTERRUPTED)
-        return sr_fail(status, "stopped while %s", job->backward ? "inverting" : "sampling");
-    return status ? sr_fail(status, "out of memory: scratch of induced densities") : SR_OK;
+    if (status)
+        return sr_fail(status, "out of memory: scratch of induced densities");
+    if (stop)
+        return sr_fail(SR_ERROR_INTERRUPTED, "stopped while %s",
+                       job->backward ? "inverting" : "sampling");
+    return SR_OK;
 }
 
 static sr_status induced(sr_team *team, const sr_dynamics *dynamics,
@@ -359,8 +394,9 @@ static sr_status induced(sr_team *team, const sr_dynamics *dynamics,
                           .tile = tile_of(sr_team_energy(team), options),
                           .backward = backward,
                           .x = x,
-                          .out = out};
-    return run(&job, monitor);
+                          .out = out,
+                          .monitor = monitor};
+    return run(&job);
 }
 
 sr_status sr_induced_forward(sr_team *team, const sr_dynamics *dynamics,

@@ -16,6 +16,8 @@ typedef struct sr_density_job {
     bool backward;
     float *x; // (n, dim): forward: starts that become samples; backward: not written
     const sr_induced *out;
+    const sr_monitor *monitor;
+    bool *stop; // seen by all threads: the monitor said so
 } sr_density_job;
 
 // One thread's arrays; rows are those of one tile.

@@ -308,7 +308,8 @@ static void failures_are_counted(void **state) {
         assert_ok(sr_induced_backward(team, &dynamics, &options, N, x, NULL,
                                       &(sr_induced){.log_density = found, .failed = failed}));
         for (size_t i = 0; i < N; i++) {
-            assert_int_equal(isnan(found[i]), failed[i] != 0);
+            assert_int_equal(!isfinite(found[i]), failed[i] != 0);
+            assert_int_equal(found[i] == -INFINITY, failed[i] == 1 + dynamics.steps);
             lost += failed[i] != 0;
         }
         assert_int_equal(failed[3], 1); // the row that is not a number
@@ -316,6 +317,32 @@ static void failures_are_counted(void **state) {
         if (uniform)
             assert_true(failed[0] == 0 || failed[0] == 2);
     }
+    sr_team_destroy(team);
+    sr_energy_destroy(energy);
+}
+
+// p_2 of a start uniform on [-1, 1]^2 that is halved twice is uniform on [-1/4, 1/4]^2, and p_1 on
+// [-1/2, 1/2]^2: elsewhere the density is 0, which is something else than not known.
+static void outside_the_support_the_density_is_zero(void **state) {
+    sr_energy *energy;
+    assert_ok(sr_energy_quadratic(2, 1, &energy));
+    sr_team *team = team_of(energy, 1);
+    const sr_dynamics dynamics = {.steps = 2, .step_size = 0.5, .start = SR_START_UNIFORM};
+    const float x[] = {0.2f, -0.24f, 0.2f, 0.26f, 0.6f, 0};
+    double log_density[3], path[9];
+    uint32_t failed[3];
+    sr_density_options options;
+    sr_density_options_default(2, &options);
+    const sr_induced out = {.log_density = log_density, .path = path, .failed = failed};
+    assert_ok(sr_induced_backward(team, &dynamics, &options, 3, x, NULL, &out));
+    assert_true(fabs(log_density[0] - log(4)) < 1e-5 && failed[0] == 0);
+    for (int i = 1; i < 3; i++)
+        assert_true(log_density[i] == -INFINITY && failed[i] == 3);
+    const double expected[] = {-log(4),   -log(4), -log(4),   0,        0,
+                               -INFINITY, log(4),  -INFINITY, -INFINITY};
+    for (int i = 0; i < 9; i++)
+        assert_true(isinf(expected[i]) ? path[i] == expected[i]
+                                       : fabs(path[i] - expected[i]) < 1e-5);
     sr_team_destroy(team);
     sr_energy_destroy(energy);
 }
@@ -432,6 +459,7 @@ int main(void) {
         cmocka_unit_test(lanczos_finds_the_range),
         cmocka_unit_test(newton_takes_over),
         cmocka_unit_test(failures_are_counted),
+        cmocka_unit_test(outside_the_support_the_density_is_zero),
         cmocka_unit_test(what_has_no_density_is_refused),
         cmocka_unit_test(it_stops_when_asked),
         cmocka_unit_test(the_same_bits_for_any_number_of_threads),
