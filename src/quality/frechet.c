@@ -251,33 +251,45 @@ static void subtract(size_t n, double *from, const double *what) {
         from[i] -= mean;
 }
 
-// form (n): sum over k of s_k (u . v_k)^2, u = F'^-1 x, of all real rows, a block at a time.
-static sr_status whitened_form(const frechet *f, const float *narrowed, double *form) {
+// The eigenvectors (rows of f->vectors, which nobody needs any more) become w_k = F^-1 v_k, in fp32
+// in `narrowed`: as u . v_k = x . w_k, it is the rank vectors that are solved for and not the rows.
+static void unwhiten(const frechet *f, float *narrowed) {
+    size_t rank = f->rank;
+#pragma omp parallel for schedule(dynamic) num_threads(f->threads)
+    for (size_t k = 0; k < rank; k += 128) {
+        size_t count = rank - k < 128 ? rank - k : 128;
+        double *w = f->vectors + k * rank;
+        cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, (int)count,
+                    (int)rank, 1.0, f->factor, (int)f->dim, w, (int)rank);
+        for (size_t i = 0; i < count * rank; i++)
+            narrowed[k * rank + i] = (float)w[i];
+    }
+}
+
+// form (n): sum over k of s_k (u . v_k)^2, u = F'^-1 x, of all real rows, a block at a time. Of a
+// singular covariance the factor's first `rank` features say it all.
+static sr_status whitened_form(const frechet *f, float *narrowed, double *form) {
     size_t n = f->real->n, rank = f->rank, dim = f->dim, block = n < f->block ? n : f->block;
-    float *u = sr_alloc(block, rank * sizeof *u), *scratch = sr_alloc(block, rank * sizeof *u);
-    bool failed = !u || !scratch;
+    float *x = sr_alloc(block, rank * sizeof *x), *scratch = sr_alloc(block, rank * sizeof *x);
+    bool failed = !x || !scratch;
+    if (!failed)
+        unwhiten(f, narrowed);
     for (size_t first = 0; first < n && !failed; first += block) {
         size_t count = n - first < block ? n - first : block;
         centre(f, f->real, NULL, first, count);
-#pragma omp parallel for schedule(dynamic) num_threads(f->threads)
-        for (size_t i = 0; i < count; i += 128) {
-            size_t rows = count - i < 128 ? count - i : 128;
-            double *x = f->rows + i * dim;
-            cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit,
-                        (int)rows, (int)rank, 1.0, f->factor, (int)dim, x, (int)dim);
-            for (size_t r = 0; r < rows; r++)
-                for (size_t c = 0; c < rank; c++)
-                    u[(i + r) * rank + c] = (float)x[r * dim + c];
-        }
-        sr_square_forms(count, rank, u, narrowed, rank, f->s, form + first, f->threads, scratch);
+#pragma omp parallel for num_threads(f->threads)
+        for (size_t i = 0; i < count; i++)
+            for (size_t c = 0; c < rank; c++)
+                x[i * rank + c] = (float)f->rows[i * dim + c];
+        sr_square_forms(count, rank, x, narrowed, rank, f->s, form + first, f->threads, scratch);
     }
-    sr_free(u);
+    sr_free(x);
     sr_free(scratch);
     return failed ? SR_ERROR_MEMORY : SR_OK;
 }
 
-static sr_status real_influence(const frechet *f, const float *narrowed, double *out,
-                                double *form) {
+// narrowed: the eigenvectors, overwritten.
+static sr_status real_influence(const frechet *f, float *narrowed, double *out, double *form) {
     size_t n = f->real->n, rank = f->rank;
     plain_influence(f, f->real, NULL, -1, out);
     if (f->pivot && rank) {
