@@ -72,7 +72,8 @@ static void check_exact(const file *f, sr_team *team, const char *what, double b
     sr_free(origin), sr_free(x), sr_free(back), sr_free(found);
 }
 
-// The mean over probes lies within four standard errors of the exact value.
+// The mean over probes lies within five standard errors of the exact value: some hundred rows are
+// tested, and with Gaussian probes the tails are longer than normal ones.
 static void check_estimate(const file *f, sr_team *team, const char *what, sr_log_det method,
                            sr_probe probe) {
     const double *expected = method == SR_LOG_DET_SERIES ? f->log_det : f->trace;
@@ -93,7 +94,7 @@ static void check_estimate(const file *f, sr_team *team, const char *what, sr_lo
         if (method == SR_LOG_DET_TRACE)
             sum = -sum;
         const double off = fabs(sum - expected[i]), error = found[2 * f->n + i];
-        if (!(off <= 4 * error + 1e-5 * (1 + fabs(expected[i]))))
+        if (!(off <= 5 * error + 1e-5 * (1 + fabs(expected[i]))))
             fail_msg("%s, %s with %s probes: row %zu: %g, expected %g, standard error %g", what,
                      sr_log_det_name(method), sr_probe_name(probe), i, sum, expected[i], error);
         far += off > 2 * error;
