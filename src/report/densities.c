@@ -86,8 +86,8 @@ static size_t choose(const sr_section *section, sr_density_part part, const colu
 static int decimals_of(const sr_stat *stat) {
     if (stat->n > 1 && stat->deviation > 0)
         return sr_error_decimals(stat->deviation);
-    if (stat->n == 1 && isfinite(stat->error) && stat->error > 0)
-        return sr_error_decimals(stat->error);
+    if (stat->n == 1 && stat->high > stat->low) // a share of 0 has no error, but an interval
+        return sr_error_decimals(stat->error > 0 ? stat->error : stat->high - stat->low);
     return stat->mean == floor(stat->mean) ? 0 : 3;
 }
 

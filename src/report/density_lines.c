@@ -53,11 +53,7 @@ static const kind kinds[] = {
      "extremes "
      "over chains; band: between the means of both). Within (-1, 1), dashed, the map is "
      "one-to-one.",
-     "step k", "s λ", 4,
-     "set arrow from graph 0, first 1 to graph 1, first 1 nohead dashtype 2 linecolor rgb "
-     "'#888888'\n"
-     "set arrow from graph 0, first -1 to graph 1, first -1 nohead dashtype 2 linecolor rgb "
-     "'#888888'\n"},
+     "step k", "s λ", 4, ""},
     {SR_FIGURE_BEYOND, "beyond.npy", "score_beyond_steps", "score far beyond the training K",
      "Score of samples (lower is better, bars: 95% intervals) against the number of sampling "
      "steps, "
@@ -136,7 +132,13 @@ static void print_panel(lines *l, size_t c, bool energy) {
         snprintf(what, sizeof what, "K=%zu row %zu", l->section->steps[c], r + 1);
         print_block(rows, shape[0], l->kind->width, what, l->block, &l->data);
         sr_free(rows);
-        sr_text_append(&l->script, "%s", drawn++ ? ", \\\n    " : "plot ");
+        if (drawn == 0 && l->kind->figure == SR_FIGURE_EIGENVALUES)
+            sr_text_append(&l->script,
+                           "plot 1 with lines dashtype 2 linecolor rgb '#888888', -1 with lines "
+                           "dashtype 2 linecolor rgb '#888888', \\\n    ");
+        else
+            sr_text_append(&l->script, "%s", drawn ? ", \\\n    " : "plot ");
+        drawn++;
         print_line(l->kind, l->figure, l->block++, l->legend[r].style, energy, &l->script);
     }
     sr_text_append(&l->script, drawn ? "\n" : "set xrange [1:2]\nset yrange [0:1]\nplot NaN\n");

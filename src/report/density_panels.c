@@ -183,7 +183,7 @@ static void print_panels(const sr_figure *figure, const panel *panels, const cha
 static bool print_flow(const sr_report_input *input, const sr_record *record,
                        const sr_figure *figure, const panel *truth, const char *label,
                        double window, sr_text *data, sr_text *script) {
-    const size_t side = 560, width = LEFT + side + 20, height = TOP + side + 40;
+    const size_t side = 560, top = 44, width = LEFT + side + 20, height = top + side + 40;
     float *energy, *paths;
     size_t shape[3], path_shape[3];
     double largest = 0;
@@ -222,7 +222,7 @@ static bool print_flow(const sr_report_input *input, const sr_record *record,
     sr_script_begin(script, figure, width, height, 1.5);
     print_style(window, 2 * largest, script); // pale, so that lines stand out
     print_heading(label, script);
-    sr_layout_square(script, (sr_canvas){width, height}, LEFT, TOP, side);
+    sr_layout_square(script, (sr_canvas){width, height}, LEFT, top, side);
     sr_text_append(script, "plot ");
     print_image(figure, 0, window, script);
     sr_text_append(script,
