@@ -7,7 +7,7 @@ cd "$work" || exit 1
 
 works "$program" --version
 works "$program" --help
-for command in run train sample energy evaluate compare report profile features info completion; do
+for command in run train sample energy evaluate compare density report profile features info completion; do
     works "$program" $command --help
     grep -q '^Usage: shortrun '$command "$work/out" || wrong "$command --help shows no usage"
     works "$program" help $command
@@ -47,6 +47,14 @@ grep -q ' heun, K 10' "$work/out" || wrong "sample does not take the checkpoint'
 works "$program" sample heun.safetensors --n 20 --integrator rk4 --output h.npy
 grep -q ' rk4, K 10' "$work/out" || wrong "sample does not take the integrator that was asked for"
 works "$program" sample m.safetensors --n 50 --start data --output d.npy
+works "$program" density m.safetensors --points 100 --grid 40 --long-chains 20 --long-steps 200 --beyond 2 --output dens
+grep -q '^ll_gain .*n 100' "$work/out" || wrong "density: no gain over exp(-E)/Z"
+[ -f dens/induced.npy ] && [ -f dens/long_run.npy ] || wrong "density: files are missing"
+for format in json csv; do
+    works "$program" density m.safetensors --points 50 --grid 16 --long-chains 0 --beyond 1 --format $format
+    grep -q kl_density_induced "$work/out" || wrong "density --format $format lacks a number"
+done
+python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$work/out" 2>/dev/null && wrong "csv is not json"
 works "$program" energy m.safetensors --input s.npy
 [ "$(wc -l <"$work/out")" = 50 ] || wrong "energy printed not 50 lines"
 works "$program" energy m.safetensors --input s.npy --output e.npy --gradient g.npy

@@ -72,16 +72,16 @@ static void moments_are_those_of_the_density(void **state) {
         sr_mcmc_options_default(&options);
         options.leapfrog = leapfrog;
         assert_ok(sr_energy_quadratic(10, 0.5, &energy));
-        chains c = chains_of(energy, &options, 20000, 2);
+        chains c = chains_of(energy, &options, 6000, 2);
         check_moments(&c, 150, 0.25, 0);
         chains_end(&c);
         assert_ok(sr_energy_gaussian_mixture(2, 2, centres, 0.7, NULL, &energy));
-        c = chains_of(energy, &options, 20000, 2);
+        c = chains_of(energy, &options, 6000, 2);
         check_moments(&c, 400, 1.49, 1);
         chains_end(&c);
         // at temperature 2, and half of it from the Gaussian term: precision 4 / 2 + 2
         assert_ok(sr_energy_quadratic(3, 0.5, &energy));
-        c = chains_of(energy, &options, 20000, 2);
+        c = chains_of(energy, &options, 6000, 2);
         sr_mcmc_target(c.mcmc, 0.5, 2);
         check_moments(&c, 150, 0.25, 0);
         chains_end(&c);
@@ -95,9 +95,9 @@ static void a_box_holds_the_chains(void **state) {
     sr_mcmc_options_default(&options);
     options.box = 1;
     assert_ok(sr_energy_quadratic(2, 100, &energy));
-    chains c = chains_of(energy, &options, 20000, 2);
+    chains c = chains_of(energy, &options, 6000, 2);
     check_moments(&c, 300, 1 / 3.0, 0);
-    for (size_t i = 0; i < 40000; i++)
+    for (size_t i = 0; i < 12000; i++)
         assert_true(fabsf(sr_mcmc_states(c.mcmc)[i]) <= 1);
     chains_end(&c);
 }
