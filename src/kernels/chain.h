@@ -34,8 +34,8 @@ typedef struct sr_chain_ops {
     // engine has no form of its own: then tangents.h does it layer by layer.
     sr_status (*reserve_tangents)(const void *chain, void *state);
     // hv (n, inputs) = H(x) v of the sum of all outputs, x, v (n, inputs): tangents in the
-    // direction v through the forward and the backward pass. dx (n, inputs), out (n, outputs). What
-    // the state kept for backward passes is lost.
+    // direction v through the forward and the backward pass. out (n, outputs); dx (n, inputs) or
+    // NULL. What the state kept for backward passes may be lost.
     void (*hessian_vector)(const void *chain, void *state, size_t n, const float *x, const float *v,
                            float *out, float *dx, float *hv);
     // Samples whose weight gradient is one sum, to be added to others in order, whatever the batch

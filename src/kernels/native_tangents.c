@@ -194,8 +194,10 @@ void sr_native_hessian_vector(const void *self, void *state_, size_t n, const fl
     seed_last(chain, state);
     for (size_t l = chain->count - 1; l > 0; l--)
         layer_backward(chain, state, l);
-    sr_native_first_backward(chain, lanes, t->layers[0].g, state->sums, state->dx);
     sr_native_first_backward(chain, lanes, t->layers[0].gt, state->sums, t->dxt);
-    sr_native_lanes_to_rows(n, pixels, channels, lanes, state->dx, dx);
+    if (dx) {
+        sr_native_first_backward(chain, lanes, t->layers[0].g, state->sums, state->dx);
+        sr_native_lanes_to_rows(n, pixels, channels, lanes, state->dx, dx);
+    }
     sr_native_lanes_to_rows(n, pixels, channels, lanes, t->dxt, hv);
 }

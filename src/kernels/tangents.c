@@ -17,14 +17,17 @@ struct sr_tangents {
     float *weights;        // (parameters): with biases of zero
 };
 
+// Rows [0, n) of an array are values, rows [n, 2n) their tangents: one product of the engine takes
+// both.
 typedef struct layer_state {
     void *state;
-    float *y, *yt; // (batch, outputs): output and its tangent; on the way back gradients at it
+    float *y;      // (2 batch, outputs): output; on the way back the gradient at it
     float *d, *dt; // (batch, outputs): derivative of the activation and its tangent
 } layer_state;
 
 struct sr_tangents_state {
     const sr_tangents *tangents;
+    float *x;            // (2 batch, inputs): input; at the end the gradient at it
     layer_state *layers; // (count)
 };
 
@@ -62,7 +65,7 @@ sr_status sr_tangents_create(const sr_layer *layers, size_t count, const sr_engi
                             .inputs = sr_layer_inputs(&layers[l]),
                             .outputs = sr_layer_outputs(&layers[l]),
                             .pixels = layers[l].shape.out_height * layers[l].shape.out_width};
-        status = t->layers[l].ops->create(&linear, 1, batch, precision, &t->layers[l].chain);
+        status = t->layers[l].ops->create(&linear, 1, 2 * batch, precision, &t->layers[l].chain);
     }
     if (status)
         sr_tangents_destroy(t);
@@ -92,6 +95,7 @@ void sr_tangents_state_destroy(sr_tangents_state *state) {
         sr_free(own->y);
     }
     sr_free(state->layers);
+    sr_free(state->x);
     sr_free(state);
 }
 
@@ -102,7 +106,8 @@ sr_status sr_tangents_state_create(const sr_tangents *t, sr_tangents_state **out
         return SR_ERROR_MEMORY;
     state->tangents = t;
     state->layers = sr_alloc(t->count, sizeof *state->layers);
-    sr_status status = state->layers ? SR_OK : SR_ERROR_MEMORY;
+    state->x = sr_alloc(t->batch * t->layers[0].inputs, 2 * sizeof *state->x);
+    sr_status status = state->layers && state->x ? SR_OK : SR_ERROR_MEMORY;
     for (size_t l = 0; !status && l < t->count; l++) {
         layer_state *own = &state->layers[l];
         const size_t values = t->batch * t->layers[l].outputs;
@@ -111,8 +116,7 @@ sr_status sr_tangents_state_create(const sr_tangents *t, sr_tangents_state **out
             status = SR_ERROR_MEMORY;
             break;
         }
-        own->yt = own->y + values;
-        own->d = own->yt + values;
+        own->d = own->y + 2 * values;
         own->dt = own->d + values;
         status = t->layers[l].ops->state_create(t->layers[l].chain, &own->state);
     }
@@ -123,41 +127,61 @@ sr_status sr_tangents_state_create(const sr_tangents *t, sr_tangents_state **out
     return status;
 }
 
+// z (n, channels, pixels)
 static void add_bias(const tangent_layer *layer, const float *bias, size_t n, float *z) {
-    const size_t channels = layer->layer.shape.out_channels;
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < channels; c++)
-            for (size_t p = 0; p < layer->pixels; p++)
-                *z++ += bias[c];
+    const size_t channels = layer->layer.shape.out_channels, pixels = layer->pixels;
+    for (size_t i = 0; i < n; i++, z += channels * pixels) {
+        if (pixels == 1) // one loop, or dense layers pay for one an element
+            for (size_t c = 0; c < channels; c++)
+                z[c] += bias[c];
+        else
+            for (size_t c = 0; c < channels; c++)
+                for (size_t p = 0; p < pixels; p++)
+                    z[c * pixels + p] += bias[c];
+    }
 }
 
-void sr_tangents_hessian_vector(const sr_tangents *t, sr_tangents_state *state, size_t n,
-                                const float *x, const float *v, float *out, float *dx, float *hv) {
+static void forward(const sr_tangents *t, sr_tangents_state *state, size_t n) {
     const sr_kernels *kernels = sr_kernels_get();
     for (size_t l = 0; l < t->count; l++) {
         const tangent_layer *layer = &t->layers[l];
         layer_state *own = &state->layers[l];
         const size_t values = n * layer->outputs;
-        layer->ops->forward(layer->chain, own->state, n, l ? own[-1].yt : v, own->yt);
-        layer->ops->forward(layer->chain, own->state, n, l ? own[-1].y : x, own->y);
-        add_bias(layer, t->theta + layer->layer.bias, n, own->y);
-        kernels->activation(layer->layer.activation, values, own->y, own->y, own->d, own->dt);
-        kernels->multiply(values, own->dt, own->yt, own->dt);
-        kernels->multiply(values, own->d, own->yt, own->yt);
+        float *y = own->y, *yt = y + values;
+        layer->ops->forward(layer->chain, own->state, 2 * n, l ? own[-1].y : state->x, y);
+        add_bias(layer, t->theta + layer->layer.bias, n, y);
+        kernels->activation(layer->layer.activation, values, y, y, own->d, own->dt);
+        kernels->multiply(values, own->dt, yt, own->dt);
+        kernels->multiply(values, own->d, yt, yt);
     }
-    const size_t last = t->count - 1;
-    memcpy(out, state->layers[last].y, n * t->layers[last].outputs * sizeof *out);
+}
+
+static void backward(const sr_tangents *t, sr_tangents_state *state, size_t n) {
+    const sr_kernels *kernels = sr_kernels_get();
     for (size_t l = t->count; l-- > 0;) {
         const tangent_layer *layer = &t->layers[l];
         layer_state *own = &state->layers[l];
         const size_t values = n * layer->outputs;
-        if (l == last) { // the seed is one, its tangent zero
-            memcpy(own->y, own->d, values * sizeof *own->y);
-            memcpy(own->yt, own->dt, values * sizeof *own->yt);
+        float *g = own->y, *gt = g + values;
+        if (l + 1 == t->count) { // the seed is one, its tangent zero
+            memcpy(g, own->d, values * sizeof *g);
+            memcpy(gt, own->dt, values * sizeof *gt);
         } else {
-            kernels->multiply_tangent(values, own->y, own->yt, own->d, own->dt, own->y, own->yt);
+            kernels->multiply_tangent(values, g, gt, own->d, own->dt, g, gt);
         }
-        layer->ops->backward_data(layer->chain, own->state, n, own->yt, l ? own[-1].yt : hv);
-        layer->ops->backward_data(layer->chain, own->state, n, own->y, l ? own[-1].y : dx);
+        layer->ops->backward_data(layer->chain, own->state, 2 * n, g, l ? own[-1].y : state->x);
     }
+}
+
+void sr_tangents_hessian_vector(const sr_tangents *t, sr_tangents_state *state, size_t n,
+                                const float *x, const float *v, float *out, float *dx, float *hv) {
+    const size_t inputs = n * t->layers[0].inputs, last = t->count - 1;
+    memcpy(state->x, x, inputs * sizeof *x);
+    memcpy(state->x + inputs, v, inputs * sizeof *v);
+    forward(t, state, n);
+    memcpy(out, state->layers[last].y, n * t->layers[last].outputs * sizeof *out);
+    backward(t, state, n);
+    if (dx)
+        memcpy(dx, state->x, inputs * sizeof *dx);
+    memcpy(hv, state->x + inputs, inputs * sizeof *hv);
 }

@@ -34,7 +34,6 @@ struct sr_workspace {
     double layer_seconds[SR_MAX_LAYERS * SR_DIRECTION_COUNT];
     bool hessian; // there is room for Hessian-vector products
     sr_tangents_state *tangents;
-    float *dx; // (tile, inputs) where nobody wants it
 };
 
 const char *sr_phase_name(sr_phase phase) {
@@ -244,7 +243,6 @@ void sr_workspace_destroy(sr_workspace *workspace) {
         return;
     workspace->plan->ops->state_destroy(workspace->state);
     sr_tangents_state_destroy(workspace->tangents);
-    sr_free(workspace->dx);
     sr_free(workspace->out);
     sr_free(workspace->seed);
     sr_free(workspace);
@@ -309,11 +307,12 @@ void sr_plan_gradient_theta(const sr_plan *plan, sr_workspace *workspace, size_t
 static sr_status make_tangents(sr_plan *plan) {
     sr_status status = SR_OK;
     pthread_mutex_lock(&plan->making_tangents);
-    if (!plan->tangents)
+    if (!plan->tangents) { // weights once: others may be at work with them already
         status = sr_tangents_create(plan->net.layers, plan->net.layer_count, plan->engines,
                                     plan->tile, plan->precision, &plan->tangents);
-    if (!status)
-        sr_tangents_set_weights(plan->tangents, plan->theta);
+        if (!status)
+            sr_tangents_set_weights(plan->tangents, plan->theta);
+    }
     pthread_mutex_unlock(&plan->making_tangents);
     return status;
 }
@@ -323,8 +322,6 @@ sr_status sr_workspace_reserve_hessian(sr_workspace *workspace) {
     if (workspace->hessian)
         return SR_OK;
     sr_status status;
-    if (!workspace->dx && !(workspace->dx = sr_alloc(plan->tile * plan->net.inputs, sizeof(float))))
-        return SR_ERROR_MEMORY;
     if (plan->ops->hessian_vector) {
         status = plan->ops->reserve_tangents(plan->chain, workspace->state);
     } else {
@@ -339,7 +336,6 @@ sr_status sr_workspace_reserve_hessian(sr_workspace *workspace) {
 void sr_plan_hessian_vector(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x,
                             const float *v, float *out, float *dx, float *hv) {
     out = out ? out : workspace->out;
-    dx = dx ? dx : workspace->dx;
     if (plan->ops->hessian_vector)
         plan->ops->hessian_vector(plan->chain, workspace->state, n, x, v, out, dx, hv);
     else

@@ -494,16 +494,24 @@ static sr_status build(onednn_chain *chain, dnnl_primitive_desc_t *forward) {
     const sr_conv_shape *last = &chain->layers[chain->count - 1].shape;
     size_t out[4] = {chain->batch, last->out_channels, last->out_height, last->out_width};
     size_t out_rank = layer_is_dense(&chain->layers[chain->count - 1]) ? 2 : 4;
-    chain->output = tensor_add_plain(chain, out_rank, out, false);
-    chain->seed = tensor_add_plain(chain, out_rank, out, false);
     int y = chain->at[chain->count - 1].y, dy = tensor_add(chain, &chain->tensors[y].desc, false);
-    if (chain->output == NO_TENSOR || chain->seed == NO_TENSOR || dy == NO_TENSOR)
+    chain->output = tensor_add_plain(chain, out_rank, out, false);
+    if (chain->output == NO_TENSOR || dy == NO_TENSOR)
         return SR_ERROR_MEMORY;
-    sr_status status = reorder_add(chain, &chain->forward, y, chain->output);
-    label(&chain->forward, chain->forward.count - 1, chain->count - 1, SR_FORWARD);
-    if (!status)
-        status = reorder_add(chain, &chain->backward_data, chain->seed, dy);
-    label(&chain->backward_data, 0, chain->count - 1, SR_BACKWARD_DATA);
+    sr_status status = SR_OK;
+    if (sr_dnnl_desc_equal(&chain->tensors[y].desc, &chain->tensors[chain->output].desc)) {
+        chain->output = y; // dense layers: read and written where they are
+        chain->seed = dy;
+    } else {
+        chain->seed = tensor_add_plain(chain, out_rank, out, false);
+        if (chain->seed == NO_TENSOR)
+            return SR_ERROR_MEMORY;
+        status = reorder_add(chain, &chain->forward, y, chain->output);
+        label(&chain->forward, chain->forward.count - 1, chain->count - 1, SR_FORWARD);
+        if (!status)
+            status = reorder_add(chain, &chain->backward_data, chain->seed, dy);
+        label(&chain->backward_data, 0, chain->count - 1, SR_BACKWARD_DATA);
+    }
     for (size_t l = chain->count; !status && l-- > 0;) {
         const size_t first = chain->backward_data.count;
         chain->at[l].dy = dy;
