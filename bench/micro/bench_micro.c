@@ -246,6 +246,28 @@ static void gradient_x(bench_state *state, void *user) {
     setup_clear(&s);
 }
 
+// With energies and gradients, as gradient_x: their times may be divided.
+static void hessian_vector(bench_state *state, void *user) {
+    const net_case *c = user;
+    net_setup s;
+    if (setup_make(state, c, &s)) {
+        const size_t n = c->batch * s.net.inputs;
+        float *v = sr_alloc(n, sizeof *v), *hv = sr_alloc(n, sizeof *hv);
+        if (v && hv)
+            sr_start_fill(SR_START_GAUSSIAN, 2, 0, 0, c->batch, s.net.inputs, v);
+        else
+            bench_skip(state, sr_error_message());
+        while (bench_running(state)) {
+            if (sr_team_hessian_vector(s.team, c->batch, s.x, v, s.e, s.dx, hv) != SR_OK)
+                bench_skip(state, sr_error_message());
+        }
+        bench_rate(state, "flops", 8.0 * sr_net_multiply_adds(&s.net) * (double)c->batch);
+        sr_free(v);
+        sr_free(hv);
+    }
+    setup_clear(&s);
+}
+
 static void gradient_theta(bench_state *state, void *user) {
     const net_case *c = user;
     net_setup s;
@@ -359,6 +381,34 @@ static void register_nets(void) {
                 name_it(name, sizeof name, works[w].name, nets[n].name, &by[i]);
                 bench_register(name, works[w].body, &cases[n][i], true);
             }
+}
+
+// Products beside the gradients of the same smooth networks: what a product costs in gradients.
+static void register_products(void) {
+    static const struct {
+        const char *name, *model;
+        size_t batch;
+        bool gradient; // not among register_nets'
+    } nets[] = {
+        {"mlp_2_128_128", "mlp:dim=2,widths=128x128,activation=silu", 256, false},
+        {"convnet_1x28_nf8_silu", "convnet:channels=1,size=28,nf=8,activation=silu", 64, true},
+        {"convnet_1x28_nf32", "convnet:channels=1,size=28,nf=32,activation=silu", 64, true},
+        {"convnet_3x32_nf64", "convnet:channels=3,size=32,nf=64,activation=silu", 64, false},
+    };
+    enum { NETS = sizeof nets / sizeof *nets };
+    static net_case cases[NETS][COMPUTERS];
+    computer by[COMPUTERS];
+    const size_t count = computers(by);
+    char name[128];
+    for (int n = 0; n < NETS; n++)
+        for (size_t i = 0; i < count; i++) {
+            cases[n][i] = (net_case){nets[n].name, nets[n].model, nets[n].batch, by[i]};
+            name_it(name, sizeof name, "hessian_vector", nets[n].name, &by[i]);
+            bench_register(name, hessian_vector, &cases[n][i], true);
+            name_it(name, sizeof name, "gradient_x", nets[n].name, &by[i]);
+            if (nets[n].gradient)
+                bench_register(name, gradient_x, &cases[n][i], true);
+        }
 }
 
 // ---- layers -------------------------------------------------------------------------------------
@@ -537,6 +587,7 @@ int main(int argc, char **argv) {
     register_elements();
     register_layers();
     register_nets();
+    register_products();
     for (size_t i = 0; i < sizeof quality_cases / sizeof *quality_cases; i++)
         bench_register(quality_cases[i].name, quality, &quality_cases[i], true);
     return bench_main(argc, argv);
