@@ -289,6 +289,12 @@ static void check_multiply_tangent(const sr_kernels *reference, const sr_kernels
     }
     compare_bits("product", n, expected[0].data, found[0].data);
     compare_bits("tangent", n, expected[1].data, found[1].data);
+    kernels->multiply_add(n, in[1].data, in[2].data, in[0].data, in[3].data, found[0].data);
+    compare_bits("sum of products", n, expected[1].data, found[0].data);
+    guarded sum = guarded_copy(&in[1], gap);
+    kernels->multiply_add(n, sum.data, in[2].data, in[0].data, in[3].data, sum.data);
+    compare_bits("sum of products in place", n, expected[1].data, sum.data);
+    guarded_end(&sum, "sum of products");
     kernels->multiply_tangent(n, in[0].data, in[1].data, in[2].data, in[3].data, in[0].data,
                               in[1].data);
     compare_bits("product in place", n, expected[0].data, in[0].data);

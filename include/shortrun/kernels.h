@@ -102,6 +102,9 @@ typedef struct sr_kernels {
                        float *derivative, float *second);
     // out = a * b elementwise; in place allowed.
     void (*multiply)(size_t n, const float *a, const float *b, float *out);
+    // out = fma(a, b, c d), c d rounded first; in place allowed.
+    void (*multiply_add)(size_t n, const float *a, const float *b, const float *c, const float *d,
+                         float *out);
     // The gradient g = dy d through a factor d, and its tangent dg = tangent(dy) d + dy tangent(d):
     // out = dy d, tangent_out = dy_tangent d + dy d_tangent. In place allowed.
     void (*multiply_tangent)(size_t n, const float *dy, const float *dy_tangent, const float *d,

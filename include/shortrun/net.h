@@ -152,6 +152,11 @@ SR_API sr_status sr_workspace_reserve_hessian(sr_workspace *workspace);
 SR_API void sr_plan_hessian_vector(const sr_plan *plan, sr_workspace *workspace, size_t n,
                                    const float *x, const float *v, float *out, float *dx,
                                    float *hv);
+// The same bits of hv for another direction v at the same n and x as the last
+// sr_plan_hessian_vector in this workspace, with the same weights: the native engine keeps what
+// does not depend on v, so that it takes the time of about one gradient; others do all of it again.
+SR_API void sr_plan_hessian_again(const sr_plan *plan, sr_workspace *workspace, size_t n,
+                                  const float *x, const float *v, float *hv);
 
 // Samples whose gradient in theta is one sum: sums over more rows add those of so many, in order.
 // It may be above the tile, which is that of sampling; calls take as many rows as the larger of

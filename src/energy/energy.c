@@ -131,6 +131,14 @@ void sr_energy_hessian_vector(const sr_energy *energy, sr_energy_workspace *work
     energy->ops.hessian_vector(energy->self, workspace->scratch, n, x, v, e, dx, hv);
 }
 
+void sr_energy_hessian_again(const sr_energy *energy, sr_energy_workspace *workspace, size_t n,
+                             const float *x, const float *v, float *hv) {
+    if (energy->ops.hessian_again)
+        energy->ops.hessian_again(energy->self, workspace->scratch, n, x, v, hv);
+    else
+        energy->ops.hessian_vector(energy->self, workspace->scratch, n, x, v, NULL, NULL, hv);
+}
+
 bool sr_energy_is_resident(const sr_energy *energy) {
     return energy->resident;
 }

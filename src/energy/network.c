@@ -19,6 +19,11 @@ static void network_hessian_vector(const void *self, void *workspace, size_t n, 
     sr_plan_hessian_vector(self, workspace, n, x, v, e, dx, hv);
 }
 
+static void network_hessian_again(const void *self, void *workspace, size_t n, const float *x,
+                                  const float *v, float *hv) {
+    sr_plan_hessian_again(self, workspace, n, x, v, hv);
+}
+
 static sr_status network_reserve_hessian(const void *self, void *workspace) {
     return sr_workspace_reserve_hessian(workspace);
 }
@@ -62,6 +67,7 @@ static const sr_energy_ops network_ops = {
     .evaluate = network_evaluate,
     .gradient_theta = network_gradient_theta,
     .hessian_vector = network_hessian_vector,
+    .hessian_again = network_hessian_again,
     .reserve_hessian = network_reserve_hessian,
     .load = network_load,
     .step = network_step,

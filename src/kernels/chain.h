@@ -38,6 +38,9 @@ typedef struct sr_chain_ops {
     // NULL. What the state kept for backward passes may be lost.
     void (*hessian_vector)(const void *chain, void *state, size_t n, const float *x, const float *v,
                            float *out, float *dx, float *hv);
+    // The same bits for another v at the n and x of the last hessian_vector of this state, or NULL
+    // where the engine keeps nothing for it.
+    void (*hessian_again)(const void *chain, void *state, size_t n, const float *v, float *hv);
     // Samples whose weight gradient is one sum, to be added to others in order, whatever the batch
     // that sampling likes best; the chain must have room for them. NULL: a whole batch.
     size_t (*gradient_rows)(const sr_layer *layers, size_t count);

@@ -301,6 +301,7 @@ const sr_chain_ops sr_chain_native = {
     .time_layers = time_layers,
     .reserve_tangents = sr_native_reserve_tangents,
     .hessian_vector = sr_native_hessian_vector,
+    .hessian_again = sr_native_hessian_again,
     .load = chain_load,
     .loaded_forward = loaded_forward,
     .loaded_backward = loaded_backward,

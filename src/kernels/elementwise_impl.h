@@ -9,6 +9,19 @@ static void V_NAME(sr_multiply)(size_t n, const float *a, const float *b, float 
                       n - i);
 }
 
+static void V_NAME(sr_multiply_add)(size_t n, const float *a, const float *b, const float *c,
+                                    const float *d, float *out) {
+    size_t i = 0;
+    for (; i + V_WIDTH <= n; i += V_WIDTH)
+        vf_store(out + i,
+                 vf_fma(vf_load(a + i), vf_load(b + i), vf_mul(vf_load(c + i), vf_load(d + i))));
+    if (i < n)
+        vf_store_head(out + i,
+                      vf_fma(vf_load_head(a + i, n - i), vf_load_head(b + i, n - i),
+                             vf_mul(vf_load_head(c + i, n - i), vf_load_head(d + i, n - i))),
+                      n - i);
+}
+
 static void V_NAME(sr_multiply_tangent)(size_t n, const float *dy, const float *dy_tangent,
                                         const float *d, const float *d_tangent, float *out,
                                         float *tangent_out) {

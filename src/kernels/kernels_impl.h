@@ -19,6 +19,7 @@ void V_NAME(sr_kernels_fill)(sr_kernels *table) {
         .isa = V_ISA,
         .activation = V_NAME(sr_activation),
         .multiply = V_NAME(sr_multiply),
+        .multiply_add = V_NAME(sr_multiply_add),
         .multiply_tangent = V_NAME(sr_multiply_tangent),
         .multiply_slope = V_NAME(sr_multiply_slope),
         .uniform = V_NAME(sr_uniform),

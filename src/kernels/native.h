@@ -37,7 +37,9 @@ typedef struct native_tensors {
 typedef struct native_tangent {
     uint32_t *y, *yt; // output, in the format
     uint32_t *g, *gt; // gradient before the activation, in the format
-    float *d, *dt;    // derivative of the activation: row by row, block by block
+    // floats, row by row and block by block: act'(z), act''(z) times the gradient behind the
+    // activation, tangent of z
+    float *d, *bend, *zt;
 } native_tangent;
 
 // Room for Hessian-vector products.
@@ -46,7 +48,6 @@ typedef struct native_tangents {
     float *xt;              // v
     uint32_t *input_t;      // the same in the format, or xt itself
     float *dxt;             // H v
-    float *sums_t, *work;   // one row and block
     void *memory;           // of all of them
 } native_tangents;
 
@@ -131,6 +132,7 @@ void sr_native_first_backward(const native_chain *chain, size_t lanes, const uin
 sr_status sr_native_reserve_tangents(const void *chain, void *state);
 void sr_native_hessian_vector(const void *chain, void *state, size_t n, const float *x,
                               const float *v, float *out, float *dx, float *hv);
+void sr_native_hessian_again(const void *chain, void *state, size_t n, const float *v, float *hv);
 void sr_native_tangents_destroy(native_tangents *tangents);
 
 // The arrays of backward-weights.

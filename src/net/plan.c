@@ -342,6 +342,14 @@ void sr_plan_hessian_vector(const sr_plan *plan, sr_workspace *workspace, size_t
         sr_tangents_hessian_vector(plan->tangents, workspace->tangents, n, x, v, out, dx, hv);
 }
 
+void sr_plan_hessian_again(const sr_plan *plan, sr_workspace *workspace, size_t n, const float *x,
+                           const float *v, float *hv) {
+    if (plan->ops->hessian_again)
+        plan->ops->hessian_again(plan->chain, workspace->state, n, v, hv);
+    else
+        sr_plan_hessian_vector(plan, workspace, n, x, v, NULL, NULL, hv);
+}
+
 size_t sr_plan_gradient_tile(const sr_plan *plan) {
     return plan->gradient_tile;
 }

@@ -184,6 +184,9 @@ static void check_engine(const sr_net *net, const engine_case *by, size_t tile, 
     check_near("H v", &p, by, hv, hv64, p.values, 1e-30, net->layers[0].activation == SR_ELU);
     sr_plan_hessian_vector(plan, workspace, n, p.x, p.v, NULL, NULL, again);
     assert_memory_equal(hv, again, bytes);
+    sr_plan_hessian_vector(plan, workspace, n, p.x, p.x, NULL, NULL, again); // another direction
+    sr_plan_hessian_again(plan, workspace, n, p.x, p.v, again);
+    assert_memory_equal(hv, again, bytes);
     sr_plan_gradient_theta(plan, workspace, n, p.x, NULL, NULL, NULL, NULL, theta_after);
     sr_plan_gradient_x(plan, workspace, n, p.x, NULL, NULL, after);
     assert_memory_equal(before, after, bytes);
