@@ -43,14 +43,18 @@ void sr_density_plane_hessian(const sr_density_job *job, sr_density_scratch *s, 
 static void whole_hessian(const sr_energy *energy, sr_energy_workspace *workspace, const float *x,
                           float *copies, float *v, float *hv, double *h) {
     const size_t dim = sr_energy_dim(energy), tile = sr_energy_tile(energy);
-    for (size_t i = 0; i < tile; i++)
+    const size_t most = dim < tile ? dim : tile; // always so many: what is known of x serves again
+    for (size_t i = 0; i < most; i++)
         memcpy(copies + i * dim, x, dim * sizeof *x);
-    for (size_t first = 0; first < dim; first += tile) {
-        const size_t rows = dim - first < tile ? dim - first : tile;
-        memset(v, 0, rows * dim * sizeof *v);
+    for (size_t first = 0; first < dim; first += most) {
+        const size_t rows = dim - first < most ? dim - first : most;
+        memset(v, 0, most * dim * sizeof *v);
         for (size_t i = 0; i < rows; i++)
             v[i * dim + first + i] = 1.0f;
-        sr_energy_hessian_vector(energy, workspace, rows, copies, v, NULL, NULL, hv);
+        if (first == 0)
+            sr_energy_hessian_vector(energy, workspace, most, copies, v, NULL, NULL, hv);
+        else
+            sr_energy_hessian_again(energy, workspace, most, copies, v, hv);
         for (size_t i = 0; i < rows * dim; i++)
             h[first * dim + i] = hv[i];
     }
