@@ -449,9 +449,13 @@ static sr_status prepare(sr_densities *d) {
     const bool toy = sr_toy_parse(d->cell->dataset, &d->toy) == SR_OK;
     d->dim = 2;
     d->plane = toy;
+    const size_t inputs = sr_energy_dim(sr_team_energy(d->team));
     const sr_status status = toy ? load_toy_points(d) : load_test_rows(d);
     if (status != SR_OK)
         return status;
+    if (d->dim != inputs)
+        return sr_fail(SR_ERROR_ARGUMENT, "model '%s' takes %zu numbers, a row of %s has %zu",
+                       d->cell->model, inputs, d->cell->dataset, d->dim);
     d->dynamics = sr_cell_sampler(d->cell);
     d->dynamics.noise = 0;
     sr_density_options_default(d->dim, &d->how);

@@ -44,6 +44,23 @@ refuses "need --real" "$program" compare a b --features none
 refuses "expected table" "$program" compare a b --format xml
 refuses "permutations" "$program" compare a b --permutations 0
 
+# densities
+works "$program" train --dataset rings --iterations 1 --batch 4 --model mlp:dim=2,widths=8,activation=leaky_relu \
+    --output leaky.safetensors
+works "$program" train --dataset rings --iterations 1 --batch 4 --start data --output fromdata.safetensors
+refuses "expected MODEL" "$program" density
+refuses "absent.safetensors" "$program" density absent.safetensors
+refuses "leaky_relu has no curvature" "$program" density leaky.safetensors
+refuses "data rows have no density" "$program" density fromdata.safetensors
+refuses "expected auto, exact, series" "$program" density fromdata.safetensors --method lu
+refuses "points" "$program" density fromdata.safetensors --points 0
+refuses "takes 2 numbers" "$program" density fromdata.safetensors --start gaussian --dataset good-images-idx3-ubyte
+works "$program" train --dataset good-images-idx3-ubyte --iterations 1 --batch 2 --start gaussian --output image.safetensors \
+    --model convnet:channels=1,size=8,nf=2,activation=silu
+refuses "a row of rings has 2" "$program" density image.safetensors --dataset rings
+refuses "nowhere" "$program" density fromdata.safetensors --start gaussian --dataset nowhere
+refuses "probes" "$program" density fromdata.safetensors --start gaussian --method series --probes 1
+
 # profiles
 small="--seconds 0.01 --threads 1 --model mlp:dim=2,widths=8,activation=silu"
 refuses "expected MODEL" "$program" profile
