@@ -65,17 +65,17 @@ static sr_status load_test_rows(sr_densities *d) {
 
 // ---- likelihoods --------------------------------------------------------------------------------
 
-// The mean of value[i] over the rows that `failed` leaves, with its standard error and 95%
-// interval.
-static size_t mean_of(size_t n, const double *value, const uint32_t *failed, sr_estimate *out) {
+// The mean of the finite values (a row that could not be inverted has none) with its standard error
+// and 95% interval; how many there are.
+static size_t mean_of(size_t n, const double *value, sr_estimate *out) {
     size_t count = 0;
     double sum = 0, square = 0;
     for (size_t i = 0; i < n; i++)
-        if (!failed[i])
+        if (isfinite(value[i]))
             sum += value[i], count++;
-    const double mean = count ? sum / (double)count : NAN;
+    const double mean = count ? sum / (double)count : (double)NAN;
     for (size_t i = 0; i < n; i++)
-        if (!failed[i])
+        if (isfinite(value[i]))
             square += (value[i] - mean) * (value[i] - mean);
     const double error =
         count > 1 ? sqrt(square / (double)(count - 1) / (double)count) : (double)NAN;
@@ -85,7 +85,7 @@ static size_t mean_of(size_t n, const double *value, const uint32_t *failed, sr_
 
 void sr_density_add_mean(sr_densities *d, const char *name, const double *value) {
     sr_estimate estimate;
-    const size_t count = mean_of(d->n, value, d->failed, &estimate);
+    const size_t count = mean_of(d->n, value, &estimate);
     if (count > 0)
         sr_record_add_estimate(d->record, name, &estimate, count);
 }
@@ -98,7 +98,7 @@ void sr_density_add_difference(sr_densities *d, const char *name, const double *
 }
 
 // Mean log p_k of the rows inverted through all steps, for every k, with its 95% interval.
-static sr_status save_path(sr_densities *d, const double *path) {
+static sr_status save_path(sr_densities *d, double *path) {
     const size_t rows = d->dynamics.steps + 1, shape[2] = {rows, 3};
     char file[1100];
     float *out = sr_alloc(rows, 3 * sizeof *out);
@@ -106,7 +106,9 @@ static sr_status save_path(sr_densities *d, const double *path) {
         return SR_ERROR_MEMORY;
     for (size_t k = 0; k < rows; k++) {
         sr_estimate mean;
-        mean_of(d->n, path + k * d->n, d->failed, &mean);
+        for (size_t i = 0; i < d->n; i++)
+            path[k * d->n + i] = d->failed[i] ? (double)NAN : path[k * d->n + i];
+        mean_of(d->n, path + k * d->n, &mean);
         out[3 * k] = (float)mean.value;
         out[3 * k + 1] = (float)mean.low;
         out[3 * k + 2] = (float)mean.high;

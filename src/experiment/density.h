@@ -28,7 +28,8 @@ typedef struct sr_densities {
     double *induced, *gibbs, *truth, *run, *scratch;
 } sr_densities;
 
-// Adds the mean of value (n) over the rows that were inverted, with its interval.
+// Adds the mean of value (n) with its interval, over the rows where it is finite: those that could
+// be inverted.
 void sr_density_add_mean(sr_densities *d, const char *name, const double *value);
 // The same of a[i] - b[i], row by row: what both have in common leaves the error.
 void sr_density_add_difference(sr_densities *d, const char *name, const double *a, const double *b);
