@@ -230,11 +230,8 @@ static size_t move(const sr_density_job *job, sr_density_scratch *s, size_t coun
     return kept;
 }
 
-static void newton(const sr_density_job *job, sr_density_scratch *s, size_t count) {
-    for (size_t k = 0; k < count; k++) { // a fixed point that ran away says nothing: from y again
-        const size_t i = s->index[k];
-        memcpy(s->x + i * s->dim, s->y + i * s->dim, s->dim * sizeof *s->x);
-    }
+// Newton's steps for the rows in s->index from where they stand; leaves those that are not done.
+static size_t newton(const sr_density_job *job, sr_density_scratch *s, size_t count) {
     residuals(job, s, count);
     for (size_t step = 0; step < NEWTON && count > 0; step++) {
         size_t kept = 0;
@@ -245,13 +242,18 @@ static void newton(const sr_density_job *job, sr_density_scratch *s, size_t coun
         }
         count = kept;
         if (count == 0)
-            return;
+            break;
         if (s->dim == 2)
             solve_plane(job, s, count);
         else
             solve_krylov(job, s, count);
         count = move(job, s, count);
     }
+    count = 0;
+    for (size_t i = 0; i < s->rows; i++)
+        if (!s->failed[i] && !(s->residual[i] <= tolerance_of(job, s, i)))
+            s->index[count++] = (uint32_t)i;
+    return count;
 }
 
 void sr_density_invert(const sr_density_job *job, sr_density_scratch *s, uint32_t mark) {
@@ -261,8 +263,14 @@ void sr_density_invert(const sr_density_job *job, sr_density_scratch *s, uint32_
             s->index[count++] = (uint32_t)i;
     memcpy(s->x, s->y, s->rows * s->dim * sizeof *s->x);
     count = fixed_point(job, s, count);
-    newton(job, s, count);
-    for (size_t i = 0; i < s->rows; i++)
-        if (!s->failed[i] && !(s->residual[i] <= tolerance_of(job, s, i)))
-            s->failed[i] = mark;
+    if (count > 0)
+        count = newton(job, s, count);
+    for (size_t k = 0; k < count; k++) { // once more, from y itself
+        const size_t i = s->index[k] * s->dim;
+        memcpy(s->x + i, s->y + i, s->dim * sizeof *s->x);
+    }
+    if (count > 0)
+        count = newton(job, s, count);
+    for (size_t k = 0; k < count; k++)
+        s->failed[s->index[k]] = mark;
 }

@@ -74,7 +74,11 @@ static void lanczos(const sr_density_job *job, sr_density_scratch *s, size_t fir
         size[i] = 0; // not done
     }
     for (size_t k = 0; k < most; k++) {
-        sr_density_product(job, s, s->rows, x, s->basis + k * tile * dim, s->hv);
+        const float *q = s->basis + k * tile * dim;
+        if (k == 0)
+            sr_density_product(job, s, s->rows, x, q, s->hv);
+        else // the states are the same
+            sr_energy_hessian_again(job->energy, s->workspace, s->rows, x, q, s->hv);
         for (size_t i = 0; i < s->rows; i++) {
             if (size[i] == 0 && !extend(s, tile, i, k, most))
                 size[i] = (double)(k + 1);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define R_HAT 1.01
-#define BEYOND_SAMPLES 2000 // at most so many are judged at every number of steps
+#define BEYOND_SAMPLES 1000 // at most so many are judged at every number of steps
 
 // ---- quality ------------------------------------------------------------------------------------
 

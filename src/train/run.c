@@ -38,8 +38,11 @@ static void show(loop *l, bool force) {
     sr_monitor_progress(l->monitor, l->what, detail, (double)done, (double)total);
 }
 
+// A network that has learnt nothing yet is flat, so that its edge says nothing: the last half of
+// the run counts.
 static void warn_of_edge(loop *l) {
-    if (l->warned || !(l->report.edge > SR_EXACT_EDGE))
+    const bool late = 2 * l->report.iteration > l->trainer->options.iterations;
+    if (l->warned || !late || !(l->report.edge > SR_EXACT_EDGE))
         return;
     l->warned = true;
     sr_monitor_log(l->monitor, SR_LEVEL_WARNING,
