@@ -297,11 +297,21 @@ static sr_status judge_rows(void *user, size_t n, const float *x, sr_record *rec
                            : status;
 }
 
+// What is under way, as the detail of the cell's own progress.
+static void density_progress(void *user, const char *what, const char *detail, double done,
+                             double total) {
+    const job *j = user;
+    char text[96];
+    snprintf(text, sizeof text, "%s %.0f%%", what, total > 0 ? floor(100 * done / total) : 0);
+    sr_monitor_progress(j->monitor, j->what, text, TRAINED_SHARE + 0.04, 1);
+}
+
 static sr_status judge_densities(job *j, sr_team *team) {
     if (j->cell->density.points == 0)
         return SR_OK;
     sr_monitor_progress(j->monitor, j->what, "densities", TRAINED_SHARE + 0.04, 1);
-    const sr_monitor monitor = {.user = j, .log = train_log, .stop = train_stop};
+    const sr_monitor monitor = {
+        .user = j, .log = train_log, .progress = density_progress, .stop = train_stop};
     return sr_density_judge(j->cell, team, j->options, j->folder, &monitor, judge_rows, j,
                             j->record);
 }
