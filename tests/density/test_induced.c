@@ -81,13 +81,21 @@ static void check_quadratic(size_t dim, sr_log_det method, double s, size_t step
     sr_energy_destroy(energy);
 }
 
+static void check_quadratics(size_t dim) {
+    check_quadratic(dim, SR_LOG_DET_EXACT, 0.3, 3);
+    check_quadratic(dim, SR_LOG_DET_SERIES, 0.3, 3);
+    check_quadratic(dim, SR_LOG_DET_TRACE, 0.3, 3);
+}
+
 static void a_quadratic_energy_induces_a_gaussian(void **state) {
-    static const size_t dims[] = {1, 2, 144, 784};
-    for (size_t i = 0; i < 4; i++) {
-        check_quadratic(dims[i], SR_LOG_DET_EXACT, 0.3, 3);
-        check_quadratic(dims[i], SR_LOG_DET_SERIES, 0.3, 3);
-        check_quadratic(dims[i], SR_LOG_DET_TRACE, 0.3, 3);
-    }
+    check_quadratics(1);
+    check_quadratics(2);
+    check_quadratics(20);
+}
+
+static void a_quadratic_energy_in_many_dimensions(void **state) {
+    check_quadratics(144);
+    check_quadratics(784);
 }
 
 // 784 dimensions of a network: series against LU, both probes; the error falls as 1 / sqrt(probes).
@@ -450,10 +458,14 @@ static void the_same_bits_for_any_number_of_threads(void **state) {
     sr_energy_destroy(energy);
 }
 
-int main(void) {
+// `test_induced wide`: what takes long.
+int main(int argc, char **argv) {
+    const struct CMUnitTest wide[] = {
+        cmocka_unit_test(a_quadratic_energy_in_many_dimensions),
+        cmocka_unit_test(estimates_agree_with_the_exact_value),
+    };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_quadratic_energy_induces_a_gaussian),
-        cmocka_unit_test(estimates_agree_with_the_exact_value),
         cmocka_unit_test(the_induced_density_is_normalised),
         cmocka_unit_test(the_path_holds_every_number_of_steps),
         cmocka_unit_test(flows_have_densities_too),
@@ -465,5 +477,7 @@ int main(void) {
         cmocka_unit_test(it_stops_when_asked),
         cmocka_unit_test(the_same_bits_for_any_number_of_threads),
     };
+    if (argc > 1 && strcmp(argv[1], "wide") == 0)
+        return cmocka_run_group_tests(wide, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
