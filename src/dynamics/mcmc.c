@@ -151,6 +151,18 @@ static void kick(const sr_mcmc *m, size_t values, const float *x, const float *g
         p[j] -= a * g[j] + b * x[j];
 }
 
+// Walls reflect: a coordinate that left the box comes back and its momentum turns, which keeps the
+// leapfrog reversible and volume-preserving (Neal 2011, 5.1). Rejecting instead would let one of
+// many coordinates stop all of them.
+static void reflect(double box, size_t values, float *y, float *p) {
+    for (size_t j = 0; box > 0 && j < values; j++) {
+        for (int wall = 0; fabs((double)y[j]) > box && isfinite(y[j]) && wall < 64; wall++) {
+            y[j] = (float)((y[j] > 0 ? 2 : -2) * box) - y[j];
+            p[j] = -p[j];
+        }
+    }
+}
+
 // The tile's transition number `transition`; returns the sum of acceptance probabilities.
 static double transit(const sr_mcmc *m, sr_energy_workspace *workspace, float *scratch, size_t at,
                       size_t rows, uint64_t transition) {
@@ -167,6 +179,7 @@ static double transit(const sr_mcmc *m, sr_energy_workspace *workspace, float *s
     for (size_t l = 0; l < m->options.leapfrog; l++) {
         for (size_t j = 0; j < values; j++)
             y[j] += step * p[j];
+        reflect(m->options.box, values, y, p);
         sr_energy_evaluate(m->energy, workspace, rows, y, ey, gy);
         const bool last = l + 1 == m->options.leapfrog;
         kick(m, values, y, gy, last ? 0.5 * m->step_size : m->step_size, p);

@@ -102,6 +102,36 @@ static void a_box_holds_the_chains(void **state) {
     chains_end(&c);
 }
 
+// In many dimensions walls do not stop the chains: from a corner they find the uniform density.
+static void a_box_of_many_dimensions(void **state) {
+    enum { DIM = 300, N = 64 };
+    float x[N * DIM];
+    double sum = 0, square = 0;
+    sr_mcmc_options options;
+    sr_energy *energy;
+    sr_team *team;
+    sr_mcmc *mcmc;
+    sr_mcmc_options_default(&options);
+    options.box = 1;
+    assert_ok(sr_energy_quadratic(DIM, 100, &energy));
+    assert_ok(sr_team_create(energy, 2, &team));
+    for (size_t i = 0; i < N * DIM; i++)
+        x[i] = 1;
+    assert_ok(sr_mcmc_create(team, &options, N, x, &mcmc));
+    sr_mcmc_adapt(mcmc, 300);
+    assert_true(sr_mcmc_step_size(mcmc) > 0.05);
+    sr_mcmc_run(mcmc, 100);
+    for (size_t i = 0; i < N * DIM; i++) {
+        sum += sr_mcmc_states(mcmc)[i];
+        square += (double)sr_mcmc_states(mcmc)[i] * sr_mcmc_states(mcmc)[i];
+    }
+    assert_true(fabs(sum / (N * DIM)) < 4 * sqrt(1 / 3.0 / (N * DIM)));
+    assert_true(fabs(square / (N * DIM) - 1 / 3.0) < 4 * sqrt(4 / 45.0 / (N * DIM)));
+    sr_mcmc_destroy(mcmc);
+    sr_team_destroy(team);
+    sr_energy_destroy(energy);
+}
+
 static void acceptance_goes_where_it_is_sent(void **state) {
     sr_mcmc_options options;
     sr_energy *energy;
@@ -249,6 +279,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moments_are_those_of_the_density),
         cmocka_unit_test(a_box_holds_the_chains),
+        cmocka_unit_test(a_box_of_many_dimensions),
         cmocka_unit_test(acceptance_goes_where_it_is_sent),
         cmocka_unit_test(the_same_bits_for_any_number_of_threads),
         cmocka_unit_test(independent_draws_have_converged),
