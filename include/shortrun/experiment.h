@@ -24,7 +24,7 @@ typedef struct sr_density_settings {
     size_t probes;      // of the estimates
     size_t lanczos;     // iterations of the eigenvalues along trajectories, 0: not asked
     size_t grid;        // 2-D: cells a side of the window for densities
-    size_t long_chains; // long-run chains of MALA, 0: none
+    size_t long_chains; // long-run chains of HMC, 0: none
     size_t long_steps;  // at most so many steps of each
     size_t ais_chains;  // images: annealed importance sampling, 0: none
     size_t ais_levels;  // its intermediate densities

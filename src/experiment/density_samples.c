@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define R_HAT 1.01
+#define LEAPFROG 8 // HMC: with one step (MALA) chains had not converged after as many gradients
 #define BEYOND_SAMPLES 1000 // at most so many are judged at every number of steps
 
 // ---- quality ------------------------------------------------------------------------------------
@@ -157,7 +158,9 @@ static sr_status run_long(sr_densities *d, size_t chains, size_t kept, float *dr
     sr_mcmc_options_default(&options);
     options.seed = d->cell->train.seed;
     options.box = d->image ? 1 : d->plane ? sr_toy_window(d->toy) : 0;
-    options.step_size = 0.1 / pow((double)d->dim, 1 / 6.0);
+    options.leapfrog = LEAPFROG;
+    options.acceptance = 0.65;
+    options.step_size = 0.1 / pow((double)d->dim, 1 / 4.0);
     float *x = sr_alloc(chains, d->dim * sizeof *x);
     if (!x)
         return SR_ERROR_MEMORY;

@@ -209,7 +209,7 @@ const sr_key sr_keys[] = {
     {DENSITY("grid", grid), COUNT(16, 2000),
      .meaning = "2-D: cells a side of the window on which densities are integrated."},
     {DENSITY("long_chains", long_chains), COUNT(0, 1e6),
-     .meaning = "Chains of MALA on the same energy, run to convergence; 0: none."},
+     .meaning = "Chains of HMC on the same energy, run to convergence; 0: none."},
     {DENSITY("long_steps", long_steps), COUNT(100, 1e9),
      .meaning = "At most so many steps of each of them."},
     {DENSITY("ais_chains", ais_chains), COUNT(0, 1e5),
@@ -252,7 +252,7 @@ void sr_cell_default(sr_cell *cell, bool image) {
                                   .lanczos = image ? 12 : 2,
                                   .grid = 200,
                                   .long_chains = image ? 64 : 500,
-                                  .long_steps = image ? 20000 : 30000,
+                                  .long_steps = image ? 4000 : 10000,
                                   .ais_chains = image ? 64 : 0,
                                   .ais_levels = 2000,
                                   .beyond = 16}};

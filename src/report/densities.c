@@ -149,7 +149,7 @@ static void describe(const sr_section *section, sr_density_part part, sr_table *
     else
         sr_text_append(
             &table->caption,
-            "Long run: MALA on the same energy, R-hat below 1.01 counts as converged. Far "
+            "Long run: HMC on the same energy, R-hat below 1.01 counts as converged. Far "
             "beyond K: the cell's own dynamics after the most steps tried.\n");
 }
 

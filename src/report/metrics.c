@@ -177,7 +177,7 @@ const sr_metric_words sr_density_metric_list[] = {
     {"ll_gibbs_low", "log-likelihood under exp(-E)/Z, lower end", "With log Z from above.", 1},
     {"ll_gibbs_high", "log-likelihood under exp(-E)/Z, upper end", "With log Z from below.", 1},
     {"long_kl_true", "KL(true density || long runs)",
-     "As KL(true density || samples), of chains of MALA that leave exp(-E)/Z as it is.", -1},
+     "As KL(true density || samples), of chains of HMC that leave exp(-E)/Z as it is.", -1},
     {"long_high_quality", "high-quality share of long runs", "The same share of their states.", 1},
     {"long_frechet", "Frechet distance of long runs", "The same distance of their states.", -1},
     {"long_sliced_w2", "sliced W2 of long runs", "The same distance of their states.", -1},
