@@ -120,6 +120,28 @@ static void append_range(const sr_section *section, const char *name, const char
         sr_text_append(out, "<li>%s %s to %s %s.</li>\n", before, a, b, after);
 }
 
+// Whether the short run's own density fits held-out rows better than exp(-E)/Z, entry by entry.
+static void append_densities(const sr_section *section, sr_text *out) {
+    const sr_quantity gain = {false, section->toy ? "run_gain" : "ll_gain"};
+    size_t entries = 0, better = 0, worse = 0;
+    for (size_t r = 0; r < section->rows; r++) {
+        for (size_t c = 0; c < section->columns; c++) {
+            const sr_stat stat = sr_section_stat(section, r, c, gain);
+            entries += stat.n > 0;
+            better += stat.n > 0 && stat.low > 0;
+            worse += stat.n > 0 && stat.high < 0;
+        }
+    }
+    if (entries == 0)
+        return;
+    sr_text_append(
+        out,
+        "<li><a href=\"#densities\">Held-out rows</a>: of %zu settings the density of the "
+        "short run fits better than exp(-E)/Z in <b>%zu</b> and worse in %zu; in %zu the "
+        "95%% interval holds no difference too.</li>\n",
+        entries, better, worse, entries - better - worse);
+}
+
 // What noise does, with its uncertainty.
 static sr_status append_comparisons(const sr_sections *sections,
                                     const sr_noise_comparisons *comparisons, size_t index,
@@ -148,6 +170,7 @@ sr_status sr_page_findings(const sr_sections *sections, const sr_noise_compariso
         sr_text_append(out, "</a></h3>\n<ul>\n");
         append_best(section, quantity, &words, out);
         append_noise_comparison(section, quantity, &words, out);
+        append_densities(section, out);
         if (diverged)
             sr_text_append(out, "<li>%zu of %zu cells <a href=\"#diverged\">diverged</a>.</li>\n",
                            diverged, section->count);

@@ -161,6 +161,9 @@ static void tables_say_what_was_measured(void **state) {
     char *page = read_file(&f, "report.html");
     assert_says(page, "<section id=\"densities\">");
     assert_says(page, "Densities and flow");
+    assert_says(
+        page, "of 3 settings the density of the short run fits better than exp(-E)/Z in <b>1</b>");
+    assert_says(page, "and worse in 1");
     assert_says(page, "log-likelihood of the short runs");
     sr_free(page);
     tear_down(&f);
