@@ -489,6 +489,7 @@ sr_status sr_density_judge(const sr_cell *cell, sr_team *team, const sr_run_opti
                       .judge = judge,
                       .user = user,
                       .record = record};
+    const double begin = sr_seconds();
     sr_status status = sr_density_check(cell);
     if (status == SR_OK)
         status = prepare(&d);
@@ -502,6 +503,8 @@ sr_status sr_density_judge(const sr_cell *cell, sr_team *team, const sr_run_opti
         status = judge_plane(&d);
     if (status == SR_OK)
         status = sr_density_samples(&d);
+    if (status == SR_OK)
+        sr_record_add_timing(record, "densities_s", sr_seconds() - begin);
     sr_free(d.x);
     sr_free(d.failed);
     sr_free(d.energy);
