@@ -83,7 +83,7 @@ static void check_estimate(const file *f, sr_team *team, const char *what, sr_lo
     sr_density_options_default(f->dim, &options);
     options.method = method;
     options.probe = probe;
-    options.probes = 400;
+    options.probes = 200;
     memcpy(x, f->x0, f->n * f->dim * sizeof *x);
     assert_ok(sr_induced_forward(
         team, &f->dynamics, &options, f->n, x, NULL,

@@ -58,13 +58,12 @@ static void model_end(model *m) {
 
 enum { FINE = 240, COARSE = 48, EACH = FINE / COARSE, SAMPLES = 1000000, CHUNK = 50000 };
 
-// Half the sum of |share of samples - mass| over coarse cells and all that lies outside.
-static double variation_of_histogram(const model *m, const sr_plane *plane, const double *mass) {
-    static double share[COARSE * COARSE];
+// Shares (COARSE, COARSE) of a million samples of the generator; what lies outside the window.
+static double histogram(const model *m, const sr_plane *plane, double *share) {
     float *x = sr_alloc(CHUNK, 2 * sizeof *x);
-    double outside = 0, inside = 0, variation = 0;
+    double outside = 0;
     const double cell = 2 * plane->window / COARSE;
-    memset(share, 0, sizeof share);
+    memset(share, 0, COARSE * COARSE * sizeof *share);
     for (size_t first = 0; first < SAMPLES; first += CHUNK) {
         sr_start_fill(SR_START_GAUSSIAN, 21, 0, first, CHUNK, 2, x);
         assert_ok(sr_dynamics_run(m->team, &m->dynamics, 1, 0, first, CHUNK, x, NULL));
@@ -77,16 +76,22 @@ static double variation_of_histogram(const model *m, const sr_plane *plane, cons
                 outside += 1.0 / SAMPLES;
         }
     }
+    sr_free(x);
+    return outside;
+}
+
+// Half the sum of |share - mass| over the cells and all that lies outside.
+static double variation_of(const double *share, double outside, const double *mass) {
+    double inside = 0, variation = 0;
     for (size_t i = 0; i < COARSE * COARSE; i++) {
         variation += 0.5 * fabs(share[i] - mass[i]);
         inside += mass[i];
     }
-    sr_free(x);
     return variation + 0.5 * fabs(outside - fmax(1 - inside, 0));
 }
 
 static void check_model(double noise) {
-    static double log_density[FINE * FINE], mass[COARSE * COARSE];
+    static double log_density[FINE * FINE], mass[COARSE * COARSE], share[COARSE * COARSE];
     const sr_plane plane = {.window = 4, .size = FINE};
     const double area = 4 * plane.window * plane.window / (FINE * FINE);
     double total, missing;
@@ -99,7 +104,8 @@ static void check_model(double noise) {
     for (size_t i = 0; i < FINE * FINE; i++)
         if (!isnan(log_density[i]))
             mass[i / FINE / EACH * COARSE + i % FINE / EACH] += exp(log_density[i]) * area;
-    const double variation = variation_of_histogram(&m, &plane, mass);
+    const double outside = histogram(&m, &plane, share);
+    const double variation = variation_of(share, outside, mass);
     if (!(variation < 0.03))
         fail_msg("trained with noise %g: total variation %g from a million samples", noise,
                  variation);
@@ -110,7 +116,7 @@ static void check_model(double noise) {
         mass[i] = mass[j];
         mass[j] = swap;
     }
-    assert_true(variation_of_histogram(&m, &plane, mass) > 2 * variation + 0.01);
+    assert_true(variation_of(share, outside, mass) > 2 * variation + 0.01);
     model_end(&m);
 }
 
