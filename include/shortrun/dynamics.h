@@ -102,7 +102,7 @@ typedef struct sr_mcmc_options {
                        // (Neal 2011)
     double step_size;  // of the leapfrog, above 0: MALA's proposal has variance step_size^2
     double acceptance; // share of proposals that adaptation aims at, (0, 1)
-    double box;        // > 0: the density lives on [-box, box]^d, whose walls reflect; 0: everywhere
+    double box; // > 0: the density lives on [-box, box]^d, whose walls reflect; 0: everywhere
     uint64_t seed;
 } sr_mcmc_options;
 // MALA: step 0.1, acceptance 0.574; no box, seed 1.

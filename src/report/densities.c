@@ -14,18 +14,15 @@ bool sr_section_has_densities(const sr_section *section) {
 }
 
 const sr_record *sr_exact_record(const sr_report_input *input, const sr_record *record) {
-    const sr_record *nearest = NULL;
     for (size_t i = 0; i < input->count; i++) {
         const sr_record *other = &input->records[i];
-        if (other->cell.train.exact_grid == 0 || other->state != SR_CELL_DONE ||
-            strcmp(other->cell.dataset, record->cell.dataset) != 0 ||
-            strcmp(other->cell.model, record->cell.model) != 0)
-            continue;
-        if (other->cell.train.seed == record->cell.train.seed)
+        if (other->cell.train.exact_grid > 0 && other->state == SR_CELL_DONE &&
+            strcmp(other->cell.dataset, record->cell.dataset) == 0 &&
+            strcmp(other->cell.model, record->cell.model) == 0 &&
+            other->cell.train.seed == record->cell.train.seed)
             return other;
-        nearest = nearest ? nearest : other;
     }
-    return nearest;
+    return NULL;
 }
 
 typedef struct column {

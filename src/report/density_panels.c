@@ -52,6 +52,10 @@ static void load_grid(const sr_report_input *input, const sr_record *record, con
     out->there = shape[0] == shape[1];
     if (out->there)
         resample(grid, shape[0], out->density);
+    else
+        sr_monitor_log(input->monitor, SR_LEVEL_WARNING,
+                       "left out of the report: %s of %zu x %zu cells is no square", name, shape[0],
+                       shape[1]);
     sr_free(grid);
 }
 
@@ -271,8 +275,8 @@ static void load_panels(const sr_report_input *input, const sr_record *record,
     name_panel(record, "induced, noise-free map", "kl_density_induced", &panels[INDUCED]);
     name_panel(record, "exp(−E)/Z", "kl_density_gibbs", &panels[GIBBS]);
     name_panel(exact, "exact maximum likelihood", "kl_density_gibbs", &panels[EXACT]);
-    name_panel(record, "short-run samples", "kl_true", &panels[SHORT_RUN]);
-    name_panel(record, "long-run samples", "long_kl_true", &panels[LONG_RUN]);
+    name_panel(record, "short-run samples", "kl_density_run", &panels[SHORT_RUN]);
+    name_panel(NULL, "long-run samples", "", &panels[LONG_RUN]);
     load_grid(input, record, "induced.npy", &panels[INDUCED]);
     load_grid(input, record, "gibbs.npy", &panels[GIBBS]);
     load_grid(input, exact, "gibbs.npy", &panels[EXACT]);
@@ -301,8 +305,11 @@ static sr_status cell_figures(const sr_report_input *input, const sr_section *se
     sr_figure *figure = begin(section, index, row, column, SR_FIGURE_DENSITIES, figures);
     if (!figure)
         return SR_ERROR_MEMORY;
-    snprintf(figure->caption, sizeof figure->caption,
-             "%.400s. One colour scale; KL is that of the data against each.", label);
+    snprintf(
+        figure->caption, sizeof figure->caption,
+        "%.400s. One colour scale, up to the maximum of the true density; KL of the data against "
+        "each density, row by row%s.",
+        label, sr_exact_record(input, record) ? "; exact maximum likelihood of the same seed" : "");
     snprintf(figure->alt, sizeof figure->alt, "Six densities in the plane, %.200s.", label);
     print_panels(figure, panels, label, window, &data, &script);
     status = finish(figures, figure, &data, &script);

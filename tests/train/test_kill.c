@@ -67,10 +67,11 @@ static void killed_runs_end_with_the_same_bits(void **state) {
     srand(seed);
     print_message("seed %u, one run takes %.2f s\n", seed, duration);
     int kills = 0, resumed = 0;
-    for (int attempt = 0; attempt < 10 * KILLS && kills < KILLS; attempt++) {
+    for (int attempt = 0; attempt < 20 * KILLS && (kills < KILLS || resumed == 0); attempt++) {
         const bool resumes = sr_file_exists(killed);
         const pid_t child = start_child(killed, "0");
-        rest(duration / 5.0 * (double)rand() / (double)RAND_MAX);
+        // later and later: on a busy machine a child is long in starting
+        rest(duration * (0.2 + 0.02 * attempt) * (double)rand() / (double)RAND_MAX);
         kill(child, SIGKILL);
         how = wait_for(child);
         if (WIFSIGNALED(how)) {
@@ -81,7 +82,7 @@ static void killed_runs_end_with_the_same_bits(void **state) {
             unlink(killed);
         }
     }
-    assert_int_equal(kills, KILLS);
+    assert_true(kills >= KILLS);
     assert_true(resumed > 0);
     how = wait_for(start_child(killed, "0"));
     assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
