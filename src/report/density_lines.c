@@ -51,8 +51,8 @@ static const kind kinds[] = {
      "eigenvalues of s H along the trajectory",
      "Smallest and largest eigenvalue of s H over the sampler's chains at each step (lines: "
      "extremes "
-     "over chains; band: between the means of both). Within (-1, 1), dashed, the map is "
-     "one-to-one.",
+     "over chains; band: between the means of both). Below +1 (dashed) the map "
+     "cannot fold.",
      "step k", "s λ", 4, ""},
     {SR_FIGURE_BEYOND, "beyond.npy", "score_beyond_steps", "score far beyond the training K",
      "Score of samples (lower is better, bars: 95% intervals) against the number of sampling "

@@ -169,6 +169,36 @@ static void tables_say_what_was_measured(void **state) {
     tear_down(&f);
 }
 
+// Images have bits per dimension and a bracket; a cell of exact maximum likelihood is found by its
+// seed.
+static void images_and_exact_cells(void **state) {
+    fixture f;
+    set_up(&f);
+    sr_record *r = made_add(&f.made, "fashion_mnist", 20, 30, 0, 1);
+    made_interval(r, "frechet", 20, 0.4, 2048);
+    made_interval(r, "not_inverted", 0.001, 0.001, 1000);
+    made_interval(r, "ll_induced", -80, 4, 1000);
+    made_interval(r, "bpd_induced", 7.15, 0.008, 1000);
+    made_interval(r, "ll_gibbs_low", -543, 0.1, 1000);
+    made_interval(r, "ll_gibbs_high", -542, 0.1, 1000);
+    made_interval(r, "ais_log_z_low", 538.4, 0.01, 32);
+    made_interval(r, "ll_gain", 462, 4, 1000);
+    add_cell(&f, 5, 0, 1, 1.2, true);
+    add_cell(&f, 5, 0, 2, 1.2, true);
+    add_cell(&f, 10, 0.2, 2, 0, true);
+    f.made.records[3].cell.train.exact_grid = 64;
+    report(&f);
+    char *text = read_file(&f, "tables/density.txt");
+    assert_says(text, "bits per dim");
+    assert_says(text, "7.1500 [7.1340, 7.1660]");
+    assert_says(text, "exp(-E)/Z at most");
+    sr_free(text);
+    const sr_report_input input = {.records = f.made.records, .count = f.made.count};
+    assert_null(sr_exact_record(&input, &f.made.records[1])); // of another seed
+    assert_ptr_equal(sr_exact_record(&input, &f.made.records[2]), &f.made.records[3]);
+    tear_down(&f);
+}
+
 // Over seeds the verdict is Student's: two seeds that disagree show nothing.
 static void seeds_are_judged_together(void **state) {
     fixture f;
@@ -228,6 +258,7 @@ static void without_densities_nothing_is_said_of_them(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_say_what_was_measured),
+        cmocka_unit_test(images_and_exact_cells),
         cmocka_unit_test(seeds_are_judged_together),
         cmocka_unit_test(figures_are_drawn_where_files_are),
         cmocka_unit_test(without_densities_nothing_is_said_of_them),
