@@ -140,9 +140,11 @@ static void describe(const sr_section *section, sr_density_part part, sr_table *
     else if (part == SR_DENSITY_GEOMETRY)
         sr_text_append(
             &table->caption,
-            "Mass: the induced density's integral over the window. s lambda: eigenvalues "
-            "of s H along the sampler's trajectories; below 1 in size the map is "
-            "one-to-one.\n");
+            "TV and mass (integral over the window) are those of the noise-free map; a mass "
+            "far from 1 where all is inverted says that the density is narrower than the "
+            "grid's cells. s lambda: eigenvalues of s H along the sampler's trajectories; the "
+            "map cannot fold where all are below 1, and below 1 in size a contraction undoes "
+            "it.\n");
     else
         sr_text_append(
             &table->caption,
