@@ -184,6 +184,30 @@ pictures="--real images.npy --fake others.npy --features fashion_mnist"
     done
     works "$program" evaluate $pictures --format json
     [ "$(grep -c 'cached features of' err)" = 2 ] || wrong "the cache did not recover"
+
+    # the limit: what was used longest ago goes first, and nothing that is not the cache's
+    zeros=00000000000000000000000000000000
+    old=$kept/$zeros-$zeros.npy
+    new=$kept/1${zeros#0}-$zeros.npy
+    dd if=/dev/zero of="$old" bs=600000 count=1 2>/dev/null && cp "$old" "$new" && cp "$old" "$kept/notes.npy"
+    touch -d '2001-01-01' "$old" "$kept/notes.npy" && touch -d '2002-01-01' "$new"
+    used=$(grep -l . "$kept"/*.npy | grep -v "$zeros" | grep -v notes | head -n 1)
+    unused=$(grep -l . "$kept"/*.npy | grep -v "$zeros" | grep -v notes | tail -n 1)
+    touch -d '2000-01-01' "$used" && rm "$unused"
+    SHORTRUN_CACHE_LIMIT=1 works "$program" evaluate $pictures --format json
+    same out fresh.json "with a limit"
+    [ ! -e "$old" ] || wrong "the file used longest ago was left"
+    [ -e "$new" ] || wrong "more was removed than the limit asks"
+    [ -e "$used" ] || wrong "a file just used was removed"
+    [ -e "$unused" ] || wrong "the file just kept was removed"
+    rm "$used"
+    SHORTRUN_CACHE_LIMIT=none works "$program" evaluate $pictures --format json
+    grep -q "warning: SHORTRUN_CACHE_LIMIT is 'none'" err || wrong "no warning of a limit that is no number"
+    [ -e "$new" ] || wrong "the default limit is not 2 GB"
+    rm "$used"
+    SHORTRUN_CACHE_LIMIT=0 works "$program" evaluate $pictures --format json
+    same out fresh.json "with a limit of 0"
+    [ "$(ls "$kept")" = notes.npy ] || wrong "a limit of 0 left files of the cache, or removed another"
     rm -r "$kept" && : >"$kept"
     works "$program" evaluate $pictures --format json
     same out fresh.json "without a folder to keep features in"
