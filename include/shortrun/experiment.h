@@ -174,10 +174,12 @@ SR_API sr_status sr_records_select(const sr_record *records, size_t count, const
 
 typedef struct sr_compare_options {
     size_t permutations;
-    uint64_t seed;           // of permutations and groups
-    unsigned threads;        // 0: all; nothing depends on it
-    const char *data_folder; // NULL: found
-    const char *only;        // one score by name; NULL: all
+    uint64_t seed;             // of permutations and groups
+    unsigned threads;          // 0: all; nothing depends on it
+    const char *data_folder;   // NULL: found
+    const char *only;          // one score by name; NULL: all
+    const sr_monitor *monitor; // NULL, or asked between scores whether to stop:
+                               // SR_ERROR_INTERRUPTED; a comparer sets its own
 } sr_compare_options;
 // 9999 permutations, seed 1, all threads.
 SR_API void sr_compare_options_default(sr_compare_options *options);

@@ -281,9 +281,9 @@ static sr_status judge(job *j, sr_team *team, const float *x) {
         return sr_judge_toy(j->cell, j->options, data->toy_kind, team, x, j->folder, j->record);
     const sr_status status =
         sr_reference_load(&j->cache->reference, j->cell, j->options, j->monitor);
-    return status == SR_OK
-               ? sr_judge_images(j->cell, j->options, &j->cache->reference, x, j->record)
-               : status;
+    return status == SR_OK ? sr_judge_images(j->cell, j->options, &j->cache->reference, x,
+                                             j->monitor, j->record)
+                           : status;
 }
 
 // An sr_judge: samples of the cell's data set, however many.
@@ -293,8 +293,9 @@ static sr_status judge_rows(void *user, size_t n, const float *x, sr_record *rec
     const sr_status status =
         sr_reference_load(&j->cache->reference, j->cell, j->options, j->monitor);
     part.samples = n;
-    return status == SR_OK ? sr_judge_images(&part, j->options, &j->cache->reference, x, record)
-                           : status;
+    return status == SR_OK
+               ? sr_judge_images(&part, j->options, &j->cache->reference, x, j->monitor, record)
+               : status;
 }
 
 // What is under way, as the detail of the cell's own progress.

@@ -58,6 +58,7 @@ static sr_status add_metrics(size_t n_real, const float *real, size_t n_a, const
     metrics.which = 0;
     metrics.seed = options->seed;
     metrics.threads = options->threads;
+    metrics.monitor = options->monitor;
     for (int m = 0; m < SR_METRIC_COUNT; m++)
         if (which & 1u << m && wanted(options, as ? as : sr_metric_name((sr_metric)m)))
             metrics.which |= 1u << m;
@@ -176,6 +177,7 @@ sr_status sr_comparer_create(const char *folder, const sr_compare_options *optio
     snprintf(c->folder.folder, sizeof c->folder.folder, "%s", folder);
     c->options = *options;
     c->monitor = monitor;
+    c->options.monitor = monitor;
     *out = c;
     return SR_OK;
 }

@@ -92,7 +92,8 @@ void sr_reference_clear(sr_reference *reference) {
 }
 
 // How far uniform noise is from the data: what a score is to be held against.
-static sr_status judge_uniform(sr_reference *reference, const sr_run_options *options) {
+static sr_status judge_uniform(sr_reference *reference, const sr_run_options *options,
+                               const sr_monitor *monitor) {
     const size_t n = reference->rows.count, dim = reference->rows.dim;
     const size_t features = sr_classifier_features(reference->classifier);
     sr_metric_options which;
@@ -107,6 +108,7 @@ static sr_status judge_uniform(sr_reference *reference, const sr_run_options *op
     sr_metric_options_default(&which);
     which.which = 1u << SR_FRECHET;
     which.threads = options->threads;
+    which.monitor = monitor;
     if (status == SR_OK)
         status = sr_metrics(n, reference->features, n, noise_features, features, &which, &values);
     if (status == SR_OK)
@@ -145,7 +147,7 @@ static sr_status load_classifier(sr_reference *reference, const sr_run_options *
         return SR_ERROR_MEMORY;
     status = sr_classifier_features_of(reference->classifier, rows->count, rows->x,
                                        reference->features, NULL);
-    return status == SR_OK ? judge_uniform(reference, options) : status;
+    return status == SR_OK ? judge_uniform(reference, options, monitor) : status;
 }
 
 sr_status sr_reference_load(sr_reference *reference, const sr_cell *cell,
@@ -179,7 +181,8 @@ static void add_metrics(const sr_metric_values *values, uint32_t which, sr_recor
 }
 
 static sr_status judge_features(const sr_cell *cell, const sr_run_options *options,
-                                const sr_reference *reference, const float *x, sr_record *record) {
+                                const sr_reference *reference, const float *x,
+                                const sr_monitor *monitor, sr_record *record) {
     const size_t n = cell->samples, features = sr_classifier_features(reference->classifier);
     const size_t classes = sr_classifier_net(reference->classifier)->outputs;
     sr_metric_options which;
@@ -192,6 +195,7 @@ static sr_status judge_features(const sr_cell *cell, const sr_run_options *optio
         status = sr_classifier_features_of(reference->classifier, n, x, found, logits);
     sr_metric_options_default(&which);
     which.threads = options->threads;
+    which.monitor = monitor;
     which.which = 1u << SR_FRECHET | 1u << SR_KID | 1u << SR_PRECISION | 1u << SR_RECALL |
                   1u << SR_DENSITY | 1u << SR_COVERAGE;
     if (status == SR_OK)
@@ -212,7 +216,8 @@ static sr_status judge_features(const sr_cell *cell, const sr_run_options *optio
 }
 
 sr_status sr_judge_images(const sr_cell *cell, const sr_run_options *options,
-                          const sr_reference *reference, const float *x, sr_record *record) {
+                          const sr_reference *reference, const float *x, const sr_monitor *monitor,
+                          sr_record *record) {
     const size_t n = cell->samples, dim = reference->rows.dim;
     const bool image = reference->rows.height > 1;
     sr_metric_options which;
@@ -224,12 +229,13 @@ sr_status sr_judge_images(const sr_cell *cell, const sr_run_options *options,
         clamped[i] = image ? fminf(fmaxf(x[i], -1), 1) : x[i];
     sr_metric_options_default(&which);
     which.threads = options->threads;
+    which.monitor = monitor;
     which.which = 1u << SR_SLICED_W2;
     if (!reference->classifier)
         which.which |= 1u << SR_MMD2_RBF | 1u << SR_ENERGY_DISTANCE | 1u << SR_ONE_NN_ACCURACY;
     sr_status status = SR_OK;
     if (reference->classifier)
-        status = judge_features(cell, options, reference, clamped, record);
+        status = judge_features(cell, options, reference, clamped, monitor, record);
     if (status == SR_OK)
         status =
             sr_metrics(reference->rows.count, reference->rows.x, n, clamped, dim, &which, &values);

@@ -73,7 +73,8 @@ sr_status sr_reference_load(sr_reference *reference, const sr_cell *cell,
 sr_status sr_judge_toy(const sr_cell *cell, const sr_run_options *options, sr_toy toy,
                        sr_team *team, const float *x, const char *folder, sr_record *record);
 sr_status sr_judge_images(const sr_cell *cell, const sr_run_options *options,
-                          const sr_reference *reference, const float *x, sr_record *record);
+                          const sr_reference *reference, const float *x, const sr_monitor *monitor,
+                          sr_record *record);
 
 // ---- densities (density.c) ----------------------------------------------------------------------
 

@@ -279,11 +279,39 @@ static void test_noise(void **state) {
     made_clear(&made);
 }
 
+static bool stop_after(void *user) {
+    size_t *left = user;
+    return *left == 0 || --*left == 0;
+}
+
+static void test_stopped(void **state) {
+    (void)state;
+    float x[60];
+    size_t left = 1;
+    const sr_monitor monitor = {.user = &left, .stop = stop_after};
+    sr_compare_options options;
+    sr_comparison *c = malloc(sizeof *c);
+    assert_non_null(c);
+    for (size_t i = 0; i < 60; i++)
+        x[i] = (float)(i * i % 61);
+    sr_compare_options_default(&options);
+    options.permutations = 99;
+    must(sr_compare_rows(10, x, 10, x + 20, 10, x + 40, 2, &options, c));
+    options.monitor = &monitor;
+    for (size_t asked = 1; asked < 4; asked++) { // at once, and between scores
+        left = asked;
+        assert_int_equal(sr_compare_rows(10, x, 10, x + 20, 10, x + 40, 2, &options, c),
+                         SR_ERROR_INTERRUPTED);
+    }
+    free(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sentences),        cmocka_unit_test(test_formats),
         cmocka_unit_test(test_selection),        cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_cells_by_samples), cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
