@@ -144,8 +144,13 @@ static void append_head(page_writer *page) {
     sr_page_text(out, input->name);
     sr_text_append(out, "</b>, shortrun " SR_VERSION ".</p>\n");
     append_facts(page);
-    sr_text_append(out, "<nav><a href=\"#measured\">Measured</a><a href=\"#quality\">Quality</a>"
-                        "<a href=\"#time\">Time</a>");
+    bool densities = false;
+    for (size_t i = 0; i < page->sections->count; i++)
+        densities = densities || sr_section_has_densities(&page->sections->list[i]);
+    sr_text_append(out,
+                   "<nav><a href=\"#measured\">Measured</a><a href=\"#quality\">Quality</a>%s"
+                   "<a href=\"#time\">Time</a>",
+                   densities ? "<a href=\"#densities\">Densities</a>" : "");
     for (size_t i = 0; i < page->sections->count; i++) {
         sr_text_append(out, "<a href=\"#set-%s\">", page->sections->list[i].slug);
         sr_page_text(out, page->sections->list[i].title);
