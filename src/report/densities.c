@@ -29,10 +29,13 @@ typedef struct column {
     const char *heading, *name; // name NULL: the verdict on the gain
 } column;
 
+#define EXACT "exact_ml" // no metric of the cell: of its yardstick
+
 static const column plane_likelihood[] = {
-    {"short run", "ll_run"},       {"noise-free map", "ll_induced"}, {"exp(-E)/Z", "ll_gibbs"},
-    {"exp(-E/T)/Z", "ll_gibbs_t"}, {"true density", "ll_true"},      {"gain", "run_gain"},
-    {"short run fits", NULL}};
+    {"short run", "ll_run"},   {"noise-free map", "ll_induced"},
+    {"exp(-E)/Z", "ll_gibbs"}, {"exp(-E/T)/Z", "ll_gibbs_t"},
+    {"exact ML", EXACT},       {"true density", "ll_true"},
+    {"gain", "run_gain"},      {"short run fits", NULL}};
 static const column image_likelihood[] = {
     {"bits per dim", "bpd_induced"},        {"log p_K", "ll_induced"},
     {"exp(-E)/Z at least", "ll_gibbs_low"}, {"exp(-E)/Z at most", "ll_gibbs_high"},
@@ -61,8 +64,37 @@ static const column image_long[] = {{"FD short run", "frechet"},
                                     {"steps", "long_steps"}};
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
+// Held-out log-likelihood of exact maximum likelihood on the section's data set with its model:
+// mean and deviation over seeds, or one seed's interval. n is 0 where there is none.
+static sr_stat exact_stat(const sr_sections *sections, const sr_section *section) {
+    sr_stat out = {0};
+    double sum = 0, square = 0;
+    for (size_t i = 0; i < sections->count; i++) {
+        const sr_section *other = &sections->list[i];
+        for (size_t k = 0; k < other->count; k++) {
+            const sr_record *r = other->records[k];
+            const sr_value *value = sr_record_value(r, metric("ll_gibbs"));
+            if (r->cell.train.exact_grid == 0 || r->state != SR_CELL_DONE || !value ||
+                strcmp(r->cell.dataset, section->dataset) != 0 ||
+                strcmp(r->cell.model, section->records[0]->cell.model) != 0)
+                continue;
+            out.n++;
+            out.error = value->error;
+            out.low = value->low;
+            out.high = value->high;
+            sum += value->value;
+            square += value->value * value->value;
+        }
+    }
+    const double n = (double)out.n;
+    out.mean = out.n ? sum / n : (double)NAN;
+    out.deviation = out.n > 1 ? sqrt(fmax(square - sum * sum / n, 0) / (n - 1)) : 0;
+    return out;
+}
+
 // The columns of a part that any cell has.
-static size_t choose(const sr_section *section, sr_density_part part, const column **out) {
+static size_t choose(const sr_sections *sections, const sr_section *section, sr_density_part part,
+                     const column **out) {
     const column *list = geometry;
     size_t count = COUNT(geometry), found = 0;
     if (part == SR_DENSITY_LIKELIHOOD) {
@@ -74,7 +106,9 @@ static size_t choose(const sr_section *section, sr_density_part part, const colu
     }
     for (size_t i = 0; i < count; i++) {
         const char *name = list[i].name ? list[i].name : list[i - 1].name;
-        if (sr_section_has(section, metric(name)))
+        const bool there = strcmp(name, EXACT) == 0 ? exact_stat(sections, section).n > 0
+                                                    : sr_section_has(section, metric(name));
+        if (there)
             out[found++] = &list[i];
     }
     return found;
@@ -97,8 +131,8 @@ static const char *verdict(const sr_stat *gain) {
     return gain->high < 0 ? "worse" : "not shown";
 }
 
-static void fill_row(const sr_section *section, size_t r, size_t c, size_t count,
-                     const column *const *columns, sr_table *table) {
+static void fill_row(const sr_sections *sections, const sr_section *section, size_t r, size_t c,
+                     size_t count, const column *const *columns, sr_table *table) {
     char text[128];
     sr_text words = {0};
     const size_t row = sr_table_add_row(table);
@@ -113,7 +147,9 @@ static void fill_row(const sr_section *section, size_t r, size_t c, size_t count
             sr_table_set(table, row, 2 + i, verdict(&stat), false);
             continue;
         }
-        stat = sr_section_stat(section, r, c, metric(columns[i]->name));
+        stat = strcmp(columns[i]->name, EXACT) == 0
+                   ? exact_stat(sections, section)
+                   : sr_section_stat(section, r, c, metric(columns[i]->name));
         sr_stat_text(&stat, decimals_of(&stat), text, sizeof text);
         if (stat.n == 0 && stat.diverged > 0)
             snprintf(text, sizeof text, "diverged");
@@ -152,9 +188,11 @@ static void describe(const sr_section *section, sr_density_part part, sr_table *
             "beyond K: the cell's own dynamics after the most steps tried.\n");
 }
 
-sr_status sr_density_table(const sr_section *section, sr_density_part part, sr_table *table) {
+sr_status sr_density_table(const sr_sections *sections, size_t index, sr_density_part part,
+                           sr_table *table) {
+    const sr_section *section = &sections->list[index];
     const column *columns[16];
-    const size_t count = choose(section, part, columns);
+    const size_t count = choose(sections, section, part, columns);
     sr_table_init(table, 2 + count, 2);
     sr_table_head(table, 0, "dynamics");
     sr_table_head(table, 1, "K");
@@ -165,7 +203,7 @@ sr_status sr_density_table(const sr_section *section, sr_density_part part, sr_t
     for (size_t r = 0; r < section->rows; r++)
         for (size_t c = 0; c < section->columns; c++)
             if (sr_section_record(section, r, c))
-                fill_row(section, r, c, count, columns, table);
+                fill_row(sections, section, r, c, count, columns, table);
     describe(section, part, table);
     return sr_table_status(table);
 }

@@ -220,8 +220,8 @@ static sr_status append_densities(page_writer *page) {
         open = true;
         for (int part = 0; part < SR_DENSITY_PARTS && !status; part++) {
             sr_table table;
-            status = append_table(page, sr_density_table(section, (sr_density_part)part, &table),
-                                  &table);
+            status = append_table(
+                page, sr_density_table(page->sections, i, (sr_density_part)part, &table), &table);
         }
     }
     sr_text_append(page->out, "%s", open ? "</section>\n" : "");

@@ -88,7 +88,7 @@ static sr_status write_densities(const sr_sections *sections, const char *folder
         sr_text text = {0};
         for (size_t i = 0; i < sections->count * SR_DENSITY_PARTS && !status; i++) {
             sr_table table;
-            status = sr_density_table(&sections->list[i / SR_DENSITY_PARTS],
+            status = sr_density_table(sections, i / SR_DENSITY_PARTS,
                                       (sr_density_part)(i % SR_DENSITY_PARTS), &table);
             if (!status && table.rows > 0) {
                 sr_table_print(&table, files[f].markup, &text);

@@ -221,7 +221,9 @@ typedef enum sr_density_part {
     SR_DENSITY_PARTS
 } sr_density_part;
 bool sr_section_has_densities(const sr_section *section);
-sr_status sr_density_table(const sr_section *section, sr_density_part part, sr_table *table);
+// Of section number `index`; the others may hold the yardstick, exact maximum likelihood.
+sr_status sr_density_table(const sr_sections *sections, size_t index, sr_density_part part,
+                           sr_table *table);
 // "65.2 ± 3.1" with the given decimals; for one seed "65.2 [63.1, 67.3]", where it has an interval.
 void sr_stat_text(const sr_stat *stat, int decimals, char *out, size_t size);
 // Decimals that show three digits of the smallest entry of the quantity.

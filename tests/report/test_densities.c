@@ -156,6 +156,7 @@ static void tables_say_what_was_measured(void **state) {
     assert_says(text, "does the energy itself generate?");
     assert_says(text, "12800");
     assert_true(strstr(text, "exp(-E/T)/Z") == NULL); // no cell has it
+    assert_true(strstr(text, "exact ML") == NULL);
     sr_free(text);
     assert_true(exists(&f, "tables/density.md") && exists(&f, "tables/density.tex"));
     char *page = read_file(&f, "report.html");
@@ -192,6 +193,7 @@ static void images_and_exact_cells(void **state) {
     assert_says(text, "bits per dim");
     assert_says(text, "7.1500 [7.1340, 7.1660]");
     assert_says(text, "exp(-E)/Z at most");
+    assert_says(text, "exact ML"); // of the cell with exact_grid, beside the others
     sr_free(text);
     const sr_report_input input = {.records = f.made.records, .count = f.made.count};
     assert_null(sr_exact_record(&input, &f.made.records[1])); // of another seed
