@@ -3,6 +3,7 @@
 // come from is in hessian.c, how a step is undone in invert.c. Flows of other integrators: the
 // trace of the Hessian is integrated with the stages and weights of the method itself.
 #include "density/work.h"
+#include "dynamics/runge_kutta.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -203,22 +204,18 @@ static void step_backward(const sr_density_job *job, sr_density_scratch *s, size
 // (negative: back); the integral of tr H comes from its stages with the method's own weights.
 static void step_flow(const sr_density_job *job, sr_density_scratch *s, size_t at, size_t k,
                       double step) {
-    static const double heun_weights[] = {0.5, 0.5}, heun_nodes[] = {1};
-    static const double rk4_weights[] = {1 / 6.0, 1 / 3.0, 1 / 3.0, 1 / 6.0};
-    static const double rk4_nodes[] = {0.5, 0.5, 1};
-    const bool heun = job->dynamics->integrator == SR_INTEGRATOR_HEUN;
-    const double *weights = heun ? heun_weights : rk4_weights;
-    const double *nodes = heun ? heun_nodes : rk4_nodes;
-    const size_t stages = heun ? 2 : 4, values = s->rows * s->dim;
+    const sr_runge_kutta *method = sr_runge_kutta_of(job->dynamics->integrator);
+    const size_t stages = method->stages, values = s->rows * s->dim;
     const uint32_t mark = 1 + (uint32_t)k;
     memcpy(s->y, s->x, values * sizeof *s->x);
     memset(s->sum, 0, values * sizeof *s->sum);
     for (size_t stage = 0; stage < stages; stage++) {
-        sr_density_log_det(job, s, at, k * stages + stage, s->x, weights[stage], mark);
+        sr_density_log_det(job, s, at, k * stages + stage, s->x, method->weight[stage], mark);
         sr_density_gradient(job, s, s->rows, s->x, s->g);
         for (size_t j = 0; j < values; j++) {
-            s->sum[j] += (float)(weights[stage] * s->g[j]);
-            const float along = stage + 1 < stages ? (float)nodes[stage] * s->g[j] : s->sum[j];
+            s->sum[j] += (float)(method->weight[stage] * s->g[j]);
+            const float along =
+                stage + 1 < stages ? (float)method->reach[stage + 1] * s->g[j] : s->sum[j];
             s->x[j] = s->y[j] - (float)step * along;
         }
         check_states(s, mark);

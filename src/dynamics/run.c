@@ -4,6 +4,7 @@
 // another, so threads and tiles leave no trace in them; the noise of a chain hangs on its number
 // alone.
 #include "dynamics/adaptive.h"
+#include "dynamics/runge_kutta.h"
 
 #include <math.h>
 #include <omp.h>
@@ -14,15 +15,11 @@ typedef struct tile_sums {
     double energy, gradient_norm, displacement, largest;
 } tile_sums;
 
-// An explicit Runge-Kutta method of which each stage looks only at the one before it: stage j is
-// taken at x + reach[j] s v, v the velocity of stage j - 1; x moves by s sum_j weight[j] v_j.
-typedef struct runge_kutta {
-    size_t stages;
-    double reach[4], weight[4];
-} runge_kutta;
-
-static const runge_kutta heun = {2, {0, 1}, {0.5, 0.5}};
-static const runge_kutta rk4 = {4, {0, 0.5, 0.5, 1}, {1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6}};
+const sr_runge_kutta *sr_runge_kutta_of(sr_integrator integrator) {
+    static const sr_runge_kutta heun = {2, {0, 1}, {0.5, 0.5}};
+    static const sr_runge_kutta rk4 = {4, {0, 0.5, 0.5, 1}, {1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6}};
+    return integrator == SR_INTEGRATOR_HEUN ? &heun : integrator == SR_INTEGRATOR_RK4 ? &rk4 : NULL;
+}
 
 // One run, seen by all threads.
 typedef struct run {
@@ -37,11 +34,11 @@ typedef struct run {
     const float *given; // (steps, n, dim) or NULL: drawn from the stream
     float *x;           // (n, dim)
     const sr_trace *trace;
-    tile_sums *sums;           // (tiles, steps + 1), NULL without a trace
-    const runge_kutta *method; // NULL: Euler or adaptive
-    sr_adaptive **adaptive;    // (threads), NULL: another integrator
-    size_t lost;               // first row on which the adaptive integrator gave up; n: none
-    double lost_time;          // how far it came
+    tile_sums *sums;              // (tiles, steps + 1), NULL without a trace
+    const sr_runge_kutta *method; // NULL: Euler or adaptive
+    sr_adaptive **adaptive;       // (threads), NULL: another integrator
+    size_t lost;                  // first row on which the adaptive integrator gave up; n: none
+    double lost_time;             // how far it came
 } run;
 
 // One thread's arrays, (tile, dim) but for energy (tile).
@@ -273,9 +270,7 @@ static sr_status prepare(run *r, sr_team *team, const sr_dynamics *dynamics, siz
                .noise_last = dynamics->noise_last,
                .x = x,
                .trace = trace,
-               .method = dynamics->integrator == SR_INTEGRATOR_HEUN  ? &heun
-                         : dynamics->integrator == SR_INTEGRATOR_RK4 ? &rk4
-                                                                     : NULL,
+               .method = sr_runge_kutta_of(dynamics->integrator),
                .lost = n};
     r->dim = sr_energy_dim(r->energy);
     r->tile = sr_energy_tile(r->energy);
