@@ -13,12 +13,16 @@ bool sr_section_has_densities(const sr_section *section) {
     return sr_section_has(section, metric("not_inverted"));
 }
 
+// Whether exact maximum likelihood trained this cell, on that data set with that model.
+static bool is_exact(const sr_record *record, const char *dataset, const char *model) {
+    return record->cell.train.exact_grid > 0 && record->state == SR_CELL_DONE &&
+           strcmp(record->cell.dataset, dataset) == 0 && strcmp(record->cell.model, model) == 0;
+}
+
 const sr_record *sr_exact_record(const sr_report_input *input, const sr_record *record) {
     for (size_t i = 0; i < input->count; i++) {
         const sr_record *other = &input->records[i];
-        if (other->cell.train.exact_grid > 0 && other->state == SR_CELL_DONE &&
-            strcmp(other->cell.dataset, record->cell.dataset) == 0 &&
-            strcmp(other->cell.model, record->cell.model) == 0 &&
+        if (is_exact(other, record->cell.dataset, record->cell.model) &&
             other->cell.train.seed == record->cell.train.seed)
             return other;
     }
@@ -74,9 +78,7 @@ static sr_stat exact_stat(const sr_sections *sections, const sr_section *section
         for (size_t k = 0; k < other->count; k++) {
             const sr_record *r = other->records[k];
             const sr_value *value = sr_record_value(r, metric("ll_gibbs"));
-            if (r->cell.train.exact_grid == 0 || r->state != SR_CELL_DONE || !value ||
-                strcmp(r->cell.dataset, section->dataset) != 0 ||
-                strcmp(r->cell.model, section->records[0]->cell.model) != 0)
+            if (!value || !is_exact(r, section->dataset, section->records[0]->cell.model))
                 continue;
             out.n++;
             out.error = value->error;
