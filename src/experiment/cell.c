@@ -317,18 +317,24 @@ static sr_status judge_densities(job *j, sr_team *team) {
                             j->record);
 }
 
+// The cell's energy at the parameters theta and a team for it.
+static sr_status make_team(const job *j, const float *theta, sr_energy **energy, sr_team **team) {
+    const sr_train_options *train = &j->cell->train;
+    const sr_status status =
+        sr_energy_network(&j->net, train->engine, train->precision, train->tile, energy);
+    if (status != SR_OK)
+        return status;
+    sr_energy_set_parameters(*energy, theta);
+    return sr_team_create(*energy, j->threads, team);
+}
+
 static sr_status sample_and_judge(job *j, const float *theta) {
     sr_energy *energy = NULL;
     sr_team *team = NULL;
     float *x = sr_alloc(j->cell->samples, j->net.inputs * sizeof *x);
     sr_status status = x ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = sr_energy_network(&j->net, j->cell->train.engine, j->cell->train.precision,
-                                   j->cell->train.tile, &energy);
-    if (status == SR_OK) {
-        sr_energy_set_parameters(energy, theta);
-        status = sr_team_create(energy, j->threads, &team);
-    }
+        status = make_team(j, theta, &energy, &team);
     if (status == SR_OK)
         status = sample(j, team, sr_energy_tile(energy), x);
     if (status == SR_ERROR_DIVERGED) { // the integrator gave up
@@ -371,12 +377,7 @@ sr_status sr_density_model(const sr_cell *cell, const float *theta, const sr_run
     if (status == SR_OK)
         status = sr_net_parse(cell->model, &j.net);
     if (status == SR_OK)
-        status = sr_energy_network(&j.net, cell->train.engine, cell->train.precision,
-                                   cell->train.tile, &energy);
-    if (status == SR_OK) {
-        sr_energy_set_parameters(energy, theta);
-        status = sr_team_create(energy, j.threads, &team);
-    }
+        status = make_team(&j, theta, &energy, &team);
     if (status == SR_OK)
         status = sr_density_judge(cell, team, options, folder, monitor, judge_rows, &j, record);
     if (status == SR_OK)
