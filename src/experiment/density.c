@@ -97,10 +97,25 @@ void sr_density_add_difference(sr_densities *d, const char *name, const double *
     sr_density_add_mean(d, name, d->scratch);
 }
 
+void sr_density_add_value(sr_densities *d, const char *prefix, const sr_value *value) {
+    const sr_estimate estimate = {value->value, value->error, value->low, value->high};
+    char name[64];
+    snprintf(name, sizeof name, "%s%s", prefix, value->name);
+    sr_record_add_estimate(d->record, name, &estimate, value->n);
+}
+
+sr_status sr_density_save(const sr_densities *d, const char *name, size_t rank, const size_t *shape,
+                          const float *x) {
+    char file[1100];
+    if (!d->folder)
+        return SR_OK;
+    snprintf(file, sizeof file, "%s/%s", d->folder, name);
+    return sr_npy_save_f32(file, rank, shape, x);
+}
+
 // Mean log p_k of the rows inverted through all steps, for every k, with its 95% interval.
 static sr_status save_path(sr_densities *d, double *path) {
     const size_t rows = d->dynamics.steps + 1, shape[2] = {rows, 3};
-    char file[1100];
     float *out = sr_alloc(rows, 3 * sizeof *out);
     if (!out)
         return SR_ERROR_MEMORY;
@@ -113,8 +128,7 @@ static sr_status save_path(sr_densities *d, double *path) {
         out[3 * k + 1] = (float)mean.low;
         out[3 * k + 2] = (float)mean.high;
     }
-    snprintf(file, sizeof file, "%s/density_path.npy", d->folder);
-    const sr_status status = sr_npy_save_f32(file, 2, shape, out);
+    const sr_status status = sr_density_save(d, "density_path.npy", 2, shape, out);
     sr_free(out);
     return status;
 }
@@ -187,7 +201,6 @@ static void add_bits(sr_densities *d, const char *name, const double *log_densit
 static sr_status save_eigenvalues(const sr_densities *d, size_t n, const double *smallest,
                                   const double *largest) {
     const size_t steps = d->dynamics.steps, shape[2] = {steps, 4};
-    char file[1100];
     float *out = sr_alloc(steps, 4 * sizeof *out);
     if (!out)
         return SR_ERROR_MEMORY;
@@ -204,8 +217,7 @@ static sr_status save_eigenvalues(const sr_densities *d, size_t n, const double 
         out[4 * k + 2] = (float)(high_sum / (double)n);
         out[4 * k + 3] = (float)high;
     }
-    snprintf(file, sizeof file, "%s/eigenvalues.npy", d->folder);
-    const sr_status status = sr_npy_save_f32(file, 2, shape, out);
+    const sr_status status = sr_density_save(d, "eigenvalues.npy", 2, shape, out);
     sr_free(out);
     return status;
 }
@@ -331,16 +343,12 @@ static sr_status judge_run(sr_densities *d) {
 
 static sr_status save_grid(const sr_densities *d, const char *name, const double *log_density) {
     const size_t side = d->cell->density.grid, cells = side * side, shape[2] = {side, side};
-    char file[1100];
-    if (!d->folder)
-        return SR_OK;
     float *out = sr_alloc(cells, sizeof *out);
     if (!out)
         return SR_ERROR_MEMORY;
     for (size_t i = 0; i < cells; i++)
         out[i] = (float)log_density[i];
-    snprintf(file, sizeof file, "%s/%s", d->folder, name);
-    const sr_status status = sr_npy_save_f32(file, 2, shape, out);
+    const sr_status status = sr_density_save(d, name, 2, shape, out);
     sr_free(out);
     return status;
 }

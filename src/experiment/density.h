@@ -33,6 +33,11 @@ typedef struct sr_densities {
 void sr_density_add_mean(sr_densities *d, const char *name, const double *value);
 // The same of a[i] - b[i], row by row: what both have in common leaves the error.
 void sr_density_add_difference(sr_densities *d, const char *name, const double *a, const double *b);
+// Adds what the judge found, its name behind `prefix`.
+void sr_density_add_value(sr_densities *d, const char *prefix, const sr_value *value);
+// x, of `rank` dimensions `shape`, into the file `name` of the folder; without one nothing.
+sr_status sr_density_save(const sr_densities *d, const char *name, size_t rank, const size_t *shape,
+                          const float *x);
 // log exp(-E/T)/Z of the held-out rows into d->gibbs.
 void sr_density_gibbs_rows(sr_densities *d, double log_z, double temperature);
 // Long-run chains, sampling beyond K, annealed importance sampling (density_samples.c).

@@ -103,7 +103,6 @@ static sr_status judge_beyond(sr_densities *d) {
     float rows[MOST * 5];
     sr_dynamics dynamics = sr_cell_sampler(d->cell);
     const size_t count = beyond_steps(dynamics.steps, d->cell->density.beyond, MOST, steps);
-    char file[1100];
     float *x = sr_alloc(n, d->dim * sizeof *x);
     float *energy = sr_alloc(n, sizeof *energy);
     sr_status status = x && energy ? SR_OK : SR_ERROR_MEMORY;
@@ -129,19 +128,11 @@ static sr_status judge_beyond(sr_densities *d) {
         row[2] = (float)found.value[0].low;
         row[3] = (float)found.value[0].high;
         row[4] = (float)mean_energy(d, n, x, energy);
-        if (filled + 1 == count) {
-            char name[64];
-            snprintf(name, sizeof name, "beyond_%s", found.value[0].name);
-            const sr_value *v = &found.value[0];
-            const sr_estimate last = {v->value, v->error, v->low, v->high};
-            sr_record_add_estimate(d->record, name, &last, v->n);
-        }
+        if (filled + 1 == count)
+            sr_density_add_value(d, "beyond_", &found.value[0]);
     }
-    if (status == SR_OK && d->folder && filled > 0) {
-        const size_t shape[2] = {filled, 5};
-        snprintf(file, sizeof file, "%s/beyond.npy", d->folder);
-        status = sr_npy_save_f32(file, 2, shape, rows);
-    }
+    if (status == SR_OK && filled > 0)
+        status = sr_density_save(d, "beyond.npy", 2, (size_t[]){filled, 5}, rows);
     sr_free(x);
     sr_free(energy);
     return status;
@@ -174,15 +165,6 @@ static sr_status run_long(sr_densities *d, size_t chains, size_t kept, float *dr
     return status;
 }
 
-static sr_status save_rows(const sr_densities *d, const char *name, size_t n, const float *x) {
-    const size_t shape[2] = {n, d->dim};
-    char file[1100];
-    if (!d->folder)
-        return SR_OK;
-    snprintf(file, sizeof file, "%s/%s", d->folder, name);
-    return sr_npy_save_f32(file, 2, shape, x);
-}
-
 static sr_status judge_long(sr_densities *d, size_t chains, size_t n, float *draws) {
     sr_long_run run;
     quality found = {0};
@@ -197,14 +179,10 @@ static sr_status judge_long(sr_densities *d, size_t chains, size_t n, float *dra
     sr_record_add_metric(d->record, "long_steps", (double)run.steps, chains);
     sr_record_add_metric(d->record, "long_acceptance", run.acceptance, chains);
     status = judge(d, n, x, &found);
-    for (size_t k = 0; status == SR_OK && k < found.count; k++) {
-        char name[64];
-        const sr_value *v = &found.value[k];
-        const sr_estimate estimate = {v->value, v->error, v->low, v->high};
-        snprintf(name, sizeof name, "long_%s", v->name);
-        sr_record_add_estimate(d->record, name, &estimate, v->n);
-    }
-    return status == SR_OK ? save_rows(d, "long_run.npy", n, x) : status;
+    for (size_t k = 0; status == SR_OK && k < found.count; k++)
+        sr_density_add_value(d, "long_", &found.value[k]);
+    return status == SR_OK ? sr_density_save(d, "long_run.npy", 2, (size_t[]){n, d->dim}, x)
+                           : status;
 }
 
 // ---- log Z of images ----------------------------------------------------------------------------
@@ -270,7 +248,6 @@ static sr_status judge_gibbs(sr_densities *d) {
 static sr_status save_trajectories(sr_densities *d) {
     enum { CHAINS = 24 };
     const size_t rows = d->dynamics.steps + 1, shape[3] = {CHAINS, rows, 2};
-    char file[1100];
     float x[2 * CHAINS];
     float *path = sr_alloc(CHAINS * rows, 2 * sizeof *path);
     sr_dynamics one = d->dynamics;
@@ -282,9 +259,8 @@ static sr_status save_trajectories(sr_densities *d) {
             memcpy(path + (i * rows + k) * 2, x + 2 * i, 2 * sizeof *x);
         status = sr_dynamics_run(d->team, &one, 0, 0, 0, CHAINS, x, NULL);
     }
-    snprintf(file, sizeof file, "%s/trajectories.npy", d->folder);
     if (status == SR_OK)
-        status = sr_npy_save_f32(file, 3, shape, path);
+        status = sr_density_save(d, "trajectories.npy", 3, shape, path);
     sr_free(path);
     return status;
 }
