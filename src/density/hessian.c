@@ -1,6 +1,7 @@
 // Whole Hessians, and what is read from them: in the plane in closed form, else row by row through
 // LAPACK.
 #include "density/work.h"
+#include "energy/lanczos.h"
 
 #include <lapacke.h>
 #include <math.h>
@@ -166,13 +167,6 @@ static size_t draw_terms(const sr_density_job *job, uint64_t row, size_t step, s
     return terms;
 }
 
-static double dot(size_t dim, const float *a, const float *b) {
-    double sum = 0;
-    for (size_t j = 0; j < dim; j++)
-        sum += (double)a[j] * b[j];
-    return sum;
-}
-
 // -sum_j (s^j / j) v^T H^j v / P(j terms are taken), v one probe for each row (Chen et al. 2019,
 // eq. 6 and 8); of the trace method the first term alone. Rows that need no further term leave the
 // batch.
@@ -202,7 +196,7 @@ static void estimate(const sr_density_job *job, sr_density_scratch *s, size_t fi
         sr_density_product(job, s, active, s->a, s->v, s->hv);
         for (size_t k = 0; k < active; k++) {
             const uint32_t i = s->index[k];
-            const double value = dot(dim, s->b + k * dim, s->hv + k * dim);
+            const double value = sr_dot(dim, s->b + k * dim, s->hv + k * dim);
             sums[i] -= power / (double)j / share * value;
             if (!isfinite(sums[i]))
                 fail(s, i, mark);

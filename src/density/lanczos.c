@@ -1,76 +1,29 @@
-// The range of a Hessian's eigenvalues: Lanczos with full reorthogonalisation (Golub and Van Loan,
-// Matrix Computations, 10.1), all rows of a tile abreast; in the plane in closed form.
+// The range of a Hessian's eigenvalues: Lanczos, all rows of a tile abreast; in the plane in closed
+// form.
 #include "density/work.h"
+#include "energy/lanczos.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
-static double dot(size_t dim, const float *a, const float *b) {
-    double sum = 0;
-    for (size_t j = 0; j < dim; j++)
-        sum += (double)a[j] * b[j];
-    return sum;
-}
-
-// Makes v (dim) a unit vector; false where it is too short for that to mean anything.
-static bool normalise(size_t dim, float *v, double floor, double *norm) {
-    *norm = sqrt(dot(dim, v, v));
-    if (!(*norm > floor))
-        return false;
-    for (size_t j = 0; j < dim; j++)
-        v[j] = (float)(v[j] / *norm);
-    return true;
-}
-
-// Takes the parts along basis vectors 0 .. count-1 of row i out of w, twice: once leaves what
-// rounding left of them.
-static void orthogonalise(const sr_density_scratch *s, size_t tile, size_t i, size_t count,
-                          float *w) {
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t k = 0; k < count; k++) {
-            const float *q = s->basis + (k * tile + i) * s->dim;
-            const double along = dot(s->dim, q, w);
-            for (size_t j = 0; j < s->dim; j++)
-                w[j] = (float)(w[j] - along * q[j]);
-        }
-    }
-}
-
-// One more basis vector of row i from its product in s->hv; false where the row is done: the
-// vectors span an invariant space.
+// One more basis vector of row i from its product in s->hv; false where there is none.
 static bool extend(const sr_density_scratch *s, size_t tile, size_t i, size_t k, size_t most) {
-    float *q = s->basis + (k * tile + i) * s->dim, *w = s->hv + i * s->dim;
-    double *alpha = s->alpha + i * most, *beta = s->beta + i * most, norm;
-    alpha[k] = dot(s->dim, q, w);
-    if (k + 1 == most)
+    float *w = s->hv + i * s->dim;
+    if (!sr_lanczos_extend(s->dim, s->basis + i * s->dim, tile * s->dim, k, most, w,
+                           s->alpha + i * most, s->beta + i * most))
         return false;
-    const double size = sqrt(dot(s->dim, w, w));
-    orthogonalise(s, tile, i, k + 1, w);
-    if (!isfinite(size) || !normalise(s->dim, w, 1e-5 * size, &norm))
-        return false;
-    beta[k] = norm;
     memcpy(s->basis + ((k + 1) * tile + i) * s->dim, w, s->dim * sizeof *w);
     return true;
-}
-
-static void ritz_range(const sr_density_scratch *s, size_t i, size_t size, size_t most) {
-    double *alpha = s->alpha + i * most;
-    const int failed = LAPACKE_dsterf((int)size, alpha, s->beta + i * most);
-    s->low[i] = failed ? NAN : alpha[0];
-    s->high[i] = failed ? NAN : alpha[size - 1];
 }
 
 static void lanczos(const sr_density_job *job, sr_density_scratch *s, size_t first, const float *x,
                     size_t most) {
     const size_t dim = s->dim, tile = job->tile;
     const sr_stream stream = sr_stream_make(job->options->seed, SR_PURPOSE_PROBE, UINT64_MAX);
-    double *size = s->row, norm;
+    double *size = s->row;
     for (size_t i = 0; i < s->rows; i++) {
-        float *q = s->basis + i * dim;
-        job->kernels->normal(stream, first + i, 0, dim, q);
-        normalise(dim, q, 0, &norm);
+        sr_lanczos_start(job->kernels, stream, first + i, dim, s->basis + i * dim);
         size[i] = 0; // not done
     }
     for (size_t k = 0; k < most; k++) {
@@ -87,7 +40,8 @@ static void lanczos(const sr_density_job *job, sr_density_scratch *s, size_t fir
         }
     }
     for (size_t i = 0; i < s->rows; i++)
-        ritz_range(s, i, (size_t)size[i], most);
+        sr_lanczos_range((size_t)size[i], s->alpha + i * most, s->beta + i * most, &s->low[i],
+                         &s->high[i]);
 }
 
 static void plane_range(sr_density_scratch *s, const double *h) {

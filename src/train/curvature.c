@@ -10,9 +10,9 @@
 // that find it anew. What this is not: a bound. Eigenvalues are seen from below (Lanczos, few
 // iterations), on some states, and the weights move on between two estimates: keep the cap below 1,
 // and count what a density finds.
+#include "energy/lanczos.h"
 #include "train/trainer.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <string.h>
 
@@ -26,8 +26,6 @@
 #define ITERATIONS 8
 // Share of the way down that the peak goes in one estimate.
 #define RELEASE 0.1
-// A remainder so much smaller than the product is rounding: the Krylov space is exhausted.
-#define EXHAUSTED 1e-5
 
 struct sr_curvature {
     sr_curvature_state state;
@@ -135,13 +133,6 @@ void sr_curvature_follow(sr_curvature_state *state, double found, double cap) {
 
 // ---- Lanczos ------------------------------------------------------------------------------------
 
-static double dot(size_t n, const float *a, const float *b) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)a[i] * b[i];
-    return sum;
-}
-
 static float *basis_at(const sr_curvature *c, size_t j, size_t row) {
     return c->basis + (j * c->rows + row) * c->dim;
 }
@@ -149,55 +140,32 @@ static float *basis_at(const sr_curvature *c, size_t j, size_t row) {
 // Unit vectors to start from, one a state.
 static void first_vectors(sr_curvature *c, const sr_kernels *kernels, sr_stream stream) {
     for (size_t row = 0; row < c->rows; row++) {
-        float *v = basis_at(c, 0, row);
-        kernels->normal(stream, row, 0, c->dim, v);
-        const double length = sqrt(dot(c->dim, v, v));
-        for (size_t i = 0; i < c->dim; i++)
-            v[i] = (float)(v[i] / length);
+        sr_lanczos_start(kernels, stream, row, c->dim, basis_at(c, 0, row));
         c->length[row] = c->iterations;
     }
 }
 
-// Makes the product H v_j, which stands in the place of v_{j+1}, that vector: twice freed of all
-// that came before (once leaves what rounding hid), and of unit length. A state whose Krylov space
-// is exhausted gets zeros from then on.
+// Makes the product H v_j, which stands in the place of v_{j+1}, that vector. A state that has no
+// more of them gets zeros from then on.
 static void next_vector(sr_curvature *c, size_t j, size_t row) {
     float *w = basis_at(c, j + 1, row);
-    if (c->length[row] <= j) {
-        memset(w, 0, c->dim * sizeof *w);
-        return;
-    }
-    const double product = sqrt(dot(c->dim, w, w));
-    c->diagonal[row * c->iterations + j] = dot(c->dim, basis_at(c, j, row), w);
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t k = 0; k <= j; k++) {
-            const float *v = basis_at(c, k, row);
-            const double along = dot(c->dim, v, w);
-            for (size_t i = 0; i < c->dim; i++)
-                w[i] = (float)(w[i] - along * v[i]);
-        }
-    const double rest = sqrt(dot(c->dim, w, w));
-    c->beside[row * c->iterations + j] = rest;
-    if (!(rest > EXHAUSTED * product)) { // also for NaN
+    const size_t at = row * c->iterations;
+    if (c->length[row] > j) {
+        if (sr_lanczos_extend(c->dim, basis_at(c, 0, row), c->rows * c->dim, j, c->iterations, w,
+                              c->diagonal + at, c->beside + at))
+            return;
         c->length[row] = j + 1;
-        memset(w, 0, c->dim * sizeof *w);
-        return;
     }
-    for (size_t i = 0; i < c->dim; i++)
-        w[i] = (float)(w[i] / rest);
+    memset(w, 0, c->dim * sizeof *w);
 }
 
 // Largest |eigenvalue| of a state's tridiagonal matrix, which is destroyed; NaN where it is not
 // finite.
 static double ritz_norm(sr_curvature *c, size_t row) {
-    double *diagonal = c->diagonal + row * c->iterations, *beside = c->beside + row * c->iterations;
-    const size_t n = c->length[row];
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(diagonal[i]) || (i + 1 < n && !isfinite(beside[i])))
-            return NAN;
-    if (LAPACKE_dsterf((lapack_int)n, diagonal, beside) != 0)
-        return NAN;
-    return fmax(fabs(diagonal[0]), fabs(diagonal[n - 1])); // in ascending order
+    const size_t at = row * c->iterations;
+    double low, high;
+    sr_lanczos_range(c->length[row], c->diagonal + at, c->beside + at, &low, &high);
+    return fmax(fabs(low), fabs(high));
 }
 
 // Largest |eigenvalue| of the Hessian over c->x.
