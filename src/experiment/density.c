@@ -446,6 +446,20 @@ sr_status sr_density_check(const sr_cell *cell) {
     if (dynamics.clamp > 0)
         return sr_fail(SR_ERROR_UNSUPPORTED,
                        "density: clamped dynamics cannot be inverted; clamp: 0");
+    sr_toy toy;
+    const bool flow = dynamics.integrator != SR_INTEGRATOR_EULER;
+    if (flow && sr_toy_parse(cell->dataset, &toy) == SR_OK)
+        return sr_fail(SR_ERROR_UNSUPPORTED,
+                       "density: in the plane it is that of Euler steps, found integrator %s; "
+                       "integrator: euler",
+                       sr_integrator_name(dynamics.integrator));
+    if (dynamics.integrator == SR_INTEGRATOR_ADAPTIVE)
+        return sr_fail(SR_ERROR_UNSUPPORTED, "density: that of the adaptive flow is not followed; "
+                                             "integrator: rk4 and method: trace");
+    if (flow && cell->density.method != 1 + SR_LOG_DET_TRACE)
+        return sr_fail(SR_ERROR_UNSUPPORTED,
+                       "density: integrator %s follows a flow in continuous time; method: trace",
+                       sr_integrator_name(dynamics.integrator));
     if (cell->density.method == 1 + SR_LOG_DET_EXACT && net.inputs > SR_EXACT_DIM_MAX)
         return sr_fail(SR_ERROR_UNSUPPORTED,
                        "density: method exact takes at most %d dimensions, the model has %zu; "

@@ -210,7 +210,7 @@ const sr_key sr_keys[] = {
      .meaning = "2-D: cells a side of the window on which densities are integrated."},
     {DENSITY("long_chains", long_chains), COUNT(0, 1e6),
      .meaning = "Chains of HMC on the same energy, run to convergence; 0: none."},
-    {DENSITY("long_steps", long_steps), COUNT(100, 1e9),
+    {DENSITY("long_steps", long_steps), COUNT(200, 1e9),
      .meaning = "At most so many steps of each of them."},
     {DENSITY("ais_chains", ais_chains), COUNT(0, 1e5),
      .meaning = "Images: chains of annealed importance sampling for log Z; 0: none."},

@@ -133,6 +133,14 @@ static void test_refused(void **state) {
     refused(state, "    model: mlp:dim=2,widths=8,activation=relu\n    density: {points: 10}\n",
             "relu has no curvature");
     refused(state,
+            "    model: mlp:dim=2,widths=8,activation=silu\n    dynamics: {integrator: rk4}\n"
+            "    density: {points: 10, method: trace}\n",
+            "in the plane it is that of Euler steps");
+    refused(state,
+            "    model: mlp:dim=2,widths=8,activation=silu\n    density: {points: 10, long_steps: "
+            "100}\n",
+            "from 200");
+    refused(state,
             "    model: mlp:dim=2,widths=8,activation=silu\n    dynamics: {start: data}\n"
             "    density: {points: 10}\n",
             "start at data rows");
