@@ -118,7 +118,7 @@ typedef struct sr_cpu {
     sr_isa best;           // what the CPU and the operating system allow
     sr_isa active;         // `best`, or lower where the environment variable SHORTRUN_ISA says so
     bool isa_name_unknown; // SHORTRUN_ISA holds a name that does not exist (it is then ignored)
-    bool avx512_bf16, amx_bf16;
+    bool avx512_bf16, avx512_vnni, amx_bf16;
     size_t l1d, l2, l3; // bytes, 0 where unknown (hwloc)
     unsigned cores;     // physical cores that this process may use
     unsigned threads;   // hardware threads that this process may use

@@ -117,9 +117,9 @@ typedef struct sr_metric_values {
 
 // real (n_real, dim), fake (n_fake, dim). Errors: fewer than k + 1 rows (2 for the others), a value
 // that is not finite (its row and column are named). Memory is bounded: tiles, no n x n matrix.
-// Large problems (see sr_metrics_exact) take products in fp32, added in double: neighbours, balls
-// and nearest distances are the same as on the exact path, sums over pairs agree to about 1e-7 of
-// the mean squared norm over the root of the number of pairs.
+// Large problems (see sr_metrics_exact) take products in 16-bit integers: neighbours, balls and
+// nearest distances are the same as on the exact path, means of kernels over all pairs agree to
+// about 1e-7 over the root of the number of rows.
 SR_API sr_status sr_metrics(size_t n_real, const float *real, size_t n_fake, const float *fake,
                             size_t dim, const sr_metric_options *options, sr_metric_values *out);
 // Whether sr_metrics takes all distances in double: dim below 32, or at most 4e9 pairs x features.

@@ -99,6 +99,7 @@ static void find_isa(void) {
                   all_bits(xcr0, xmm_ymm | zmm);
     bool amx = avx512 && all_bits(extended.d, 1u << 24) && all_bits(xcr0, tiles) && ask_for_tiles();
     cpu.avx512_bf16 = avx512 && all_bits(more.a, 1u << 5);
+    cpu.avx512_vnni = avx512 && all_bits(extended.c, 1u << 11);
     cpu.amx_bf16 = amx && all_bits(extended.d, 1u << 22);
     cpu.best = amx               ? SR_ISA_AMX
                : cpu.avx512_bf16 ? SR_ISA_AVX512_BF16

@@ -41,6 +41,16 @@ INLINE void exp8(const vec8 *in, vec8 *out) {
     *out = (vec8)(~tiny & power);
 }
 
+// The tile's row of squares with the gains, in `scratch`, or as it stands.
+INLINE const double *gained(const sr_tile *t, size_t i, double *scratch) {
+    const double *square = t->square + i * SR_TILE;
+    for (size_t j = 0; j < t->columns && t->row_gain; j++) {
+        double value = square[j] + (t->row_gain[i] + t->column_gain[j]);
+        scratch[j] = square[j] > 0 && value > 0 ? value : 0;
+    }
+    return t->row_gain ? scratch : square;
+}
+
 INLINE void fill_kernel(const sr_collector *c, int kernel, const double *square, const double *dot,
                         size_t columns, double *out) {
     if (kernel == SR_SUM_DISTANCE) {
@@ -74,9 +84,9 @@ INLINE double total8(const double *value, size_t columns) {
 }
 
 INLINE void sums_body(const sr_collector *c, const sr_tile *t, int kernel, double *kept) {
-    _Alignas(64) double value[SR_TILE], column[SR_TILE] = {0};
+    _Alignas(64) double value[SR_TILE], column[SR_TILE] = {0}, scratch[SR_TILE] = {0};
     for (size_t i = 0; i < t->rows; i++) {
-        const double *square = t->square + i * SR_TILE;
+        const double *square = kernel == SR_SUM_KID ? NULL : gained(t, i, scratch);
         fill_kernel(c, kernel, square, t->dot ? t->dot + i * SR_TILE : NULL, t->columns, value);
         if (t->diagonal)
             value[i] = 0;
@@ -109,13 +119,13 @@ static void subset_sums(const sr_collector *c, const sr_tile *t, const double *k
 
 // ---- nearest rows -------------------------------------------------------------------------------
 
-static double worst_of(const sr_lists *two, size_t row) {
-    double a = sr_lists_worst(two, row), b = two[1].length ? sr_lists_worst(two + 1, row) : -1;
+static double reach_of(const sr_lists *two, size_t row) {
+    double a = sr_lists_reach(two, row), b = sr_lists_reach(two + 1, row);
     return a > b ? a : b;
 }
 
 static void offer(sr_collector *c, const sr_tile *t, size_t i, size_t j) {
-    double square = sr_tile_exact(c->p, c->q, t, i, j);
+    double square = t->square[i * SR_TILE + j];
     for (int l = 0; l < 2; l++) {
         sr_lists_offer(&c->row_list[l], t->row + i, square, t->column + j);
         if (!t->diagonal)
@@ -124,35 +134,31 @@ static void offer(sr_collector *c, const sr_tile *t, size_t i, size_t j) {
 }
 
 // Whether any of 32 columns from j on may enter a list, or the row's may.
-INLINE bool any_candidate(const double *square, const double *slack, const double *limit,
-                          double row_limit, double row_slack, size_t columns) {
+INLINE bool any_candidate(const double *square, const double *reach, double row_reach,
+                          size_t columns) {
     int any = 0;
-    for (size_t j = 0; j < columns; j++) {
-        double least = square[j] - slack[j] - row_slack;
-        any |= (least <= row_limit) | (least <= limit[j]);
-    }
+    for (size_t j = 0; j < columns; j++)
+        any |= (square[j] <= row_reach) | (square[j] <= reach[j]);
     return any;
 }
 
 INLINE void lists_body(sr_collector *c, const sr_tile *t) {
-    _Alignas(64) double limit[SR_TILE];
+    _Alignas(64) double reach[SR_TILE];
     for (size_t j = 0; j < t->columns; j++)
-        limit[j] = t->diagonal ? -1 : worst_of(c->column_list, t->column + j);
+        reach[j] = t->diagonal ? -1 : reach_of(c->column_list, t->column + j);
     for (size_t i = 0; i < t->rows; i++) {
         const double *square = t->square + i * SR_TILE;
-        double row_limit = worst_of(c->row_list, t->row + i);
+        double row_reach = reach_of(c->row_list, t->row + i);
         for (size_t first = 0; first < t->columns; first += 32) {
             size_t count = t->columns - first < 32 ? t->columns - first : 32;
-            if (!any_candidate(square + first, t->column_slack + first, limit + first, row_limit,
-                               t->row_slack[i], count))
+            if (!any_candidate(square + first, reach + first, row_reach, count))
                 continue;
             for (size_t j = first; j < first + count; j++) {
-                double least = square[j] - t->column_slack[j] - t->row_slack[i];
-                if ((t->diagonal && i == j) || (least > row_limit && least > limit[j]))
+                if ((t->diagonal && i == j) || (square[j] > row_reach && square[j] > reach[j]))
                     continue;
                 offer(c, t, i, j);
-                row_limit = worst_of(c->row_list, t->row + i);
-                limit[j] = t->diagonal ? -1 : worst_of(c->column_list, t->column + j);
+                row_reach = reach_of(c->row_list, t->row + i);
+                reach[j] = t->diagonal ? -1 : reach_of(c->column_list, t->column + j);
             }
         }
     }
@@ -170,12 +176,13 @@ INLINE int64_t counting(size_t groups, int64_t a, int64_t b) {
 // all; `square` is made exact once it has to be.
 static int64_t inside_bits(const sr_collector *c, const sr_tile *t, size_t i, size_t j,
                            const double *reach) {
-    double square = t->square[i * SR_TILE + j], slack = t->row_slack[i] + t->column_slack[j];
+    double square = t->square[i * SR_TILE + j], error = t->row_error[i] + t->column_error[j];
+    double distance = sqrt(square);
     int64_t bits = 0;
     for (size_t r = 0; r <= c->groups; r++) {
-        if (slack > 0 && fabs(square - reach[r]) <= slack) {
+        if (error > 0 && fabs(distance - sqrt(reach[r])) <= error) {
             square = sr_tile_exact(c->p, c->q, t, i, j);
-            slack = 0;
+            error = 0;
         }
         bits |= (int64_t)(c->non_strict ? square <= reach[r] : square < reach[r]) << r;
     }
@@ -208,30 +215,54 @@ static void column_ball_edge(sr_collector *c, const sr_tile *t, size_t i, size_t
                    counting(c->groups, c->row_ball.group[row], c->column_ball.group[column]));
 }
 
+// Of a ball's radii, squared: an estimate below `inside` lies in the ball, whatever the error, and
+// one above `outside` in none of the replicates'.
+typedef struct margins {
+    double inside, outside;
+} margins;
+
+static margins margins_of(double reach, double furthest, double error) {
+    if (error == 0)
+        return (margins){reach, furthest};
+    double least = sqrt(reach) - error, most = sqrt(furthest) + error;
+    return (margins){least > 0 ? least * least * (1 - 1e-12) : 0, most * most * (1 + 1e-12)};
+}
+
+static double largest(size_t n, const double *x) {
+    double most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
+}
+
 INLINE void balls_body(sr_collector *c, const sr_tile *t) {
-    _Alignas(64) double reach[SR_TILE], furthest[SR_TILE];
+    _Alignas(64) double inside[SR_TILE], outside[SR_TILE];
     _Alignas(64) int64_t bits[SR_TILE], counts[SR_TILE] = {0}, others[SR_TILE], zone[SR_TILE];
     size_t replicates = c->groups + 1;
     const int64_t *group = c->column_ball.group + t->column;
+    double row_error = largest(t->rows, t->row_error),
+           column_error = largest(t->columns, t->column_error);
     for (size_t j = 0; j < t->columns; j++) {
-        reach[j] = c->column_ball.reach[(t->column + j) * replicates];
-        furthest[j] = c->column_ball.furthest[t->column + j];
+        margins m =
+            margins_of(c->column_ball.reach[(t->column + j) * replicates],
+                       c->column_ball.furthest[t->column + j], t->column_error[j] + row_error);
+        inside[j] = m.inside;
+        outside[j] = m.outside;
         bits[j] = 0;
         others[j] = (((int64_t)2 << c->groups) - 1) & ~((int64_t)2 << group[j]);
     }
     for (size_t i = 0; i < t->rows; i++) {
         size_t row = t->row + i;
-        const double *square = t->square + i * SR_TILE, *slack = t->column_slack;
-        double own_slack = t->row_slack[i], own = c->row_ball.reach[row * replicates],
-               own_furthest = c->row_ball.furthest[row];
+        const double *square = t->square + i * SR_TILE;
+        margins own = margins_of(c->row_ball.reach[row * replicates], c->row_ball.furthest[row],
+                                 t->row_error[i] + column_error);
         int64_t own_group = c->row_ball.group[row], mask = ~((int64_t)2 << own_group), any = 0;
         int64_t within = 0, same = 0, recalled = 0;
         for (size_t j = 0; j < t->columns; j++) {
-            double most = square[j] + (slack[j] + own_slack);
-            double least = square[j] - (slack[j] + own_slack);
-            int64_t in = -(int64_t)(most < own), in_column = -(int64_t)(most < reach[j]);
-            int64_t edge = -(int64_t)(least <= own_furthest) & ~in;
-            int64_t column_edge = -(int64_t)(least <= furthest[j]) & ~in_column;
+            int64_t in = -(int64_t)(square[j] < own.inside),
+                    in_column = -(int64_t)(square[j] < inside[j]);
+            int64_t edge = -(int64_t)(square[j] <= own.outside) & ~in;
+            int64_t column_edge = -(int64_t)(square[j] <= outside[j]) & ~in_column;
             bits[j] |= in & mask & others[j];
             counts[j] -= in;
             within -= in;

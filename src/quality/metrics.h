@@ -30,32 +30,50 @@ double sr_square_exact(size_t dim, const float *a, const float *b);
 
 // ---- all pairs, tile by tile --------------------------------------------------------------------
 
+// What rows are seen from on the fast path: see pairs.c.
+#define SR_DIRECTIONS 8
+typedef struct sr_frame {
+    const double *centre; // (dim), of the rows it was made of last
+    double centre_square;
+    double *direction; // (SR_DIRECTIONS, dim): orthonormal, or 0
+} sr_frame;
+
+// Of largest spread around the real rows' mean, the centre.
+sr_status sr_frame_create(const sr_rows *real, const sr_rows *fake, sr_frame *out);
+void sr_frame_centre(sr_frame *frame, const sr_rows *rows); // moves it to the rows' mean
+void sr_frame_clear(sr_frame *frame);
+
 // One set as a sweep wants it. Exact: rows in double, row by row and in panels of 8 rows. Fast:
-// rows centred in float, in panels of 16, with what turns products of centred rows into distances
-// and products.
+// rows centred and rounded to 16-bit integers, in panels of 16, with what turns their products into
+// distances and products.
 typedef struct sr_side {
     const sr_rows *rows;
     bool exact;
-    size_t padded;  // n rounded up to a whole panel; the rows beyond n are zero
-    double *row;    // (padded, dim)
-    double *panel;  // (padded / 8, dim, 8)
-    float *centred; // (padded / 16, dim, 16): x - centre
-    double *norm;   // (n): |x - centre|^2
-    double *shift;  // (n): x.centre - |centre|^2 / 2, so that x.y = (x-c).(y-c) + shift + shift
+    size_t padded;   // n rounded up to a whole panel; the rows beyond n are zero
+    double *row;     // (padded, dim)
+    double *panel;   // (padded / 8, dim, 8)
+    int16_t *narrow; // (padded / 16, (dim + 1) / 2, 16, 2): integers q, x = centre + unit q + e
+    double *unit;    // (n)
+    double *lost;    // (SR_DIRECTIONS, padded): e in the directions
+    double *along;   // (SR_DIRECTIONS, padded): x - centre in them
+    double *norm;    // (n): |unit q + P e|^2
+    double *gain;    // (n): |x - centre|^2 less norm
+    double *shift;   // (n): x.centre - |centre|^2 / 2; the two rows' belong to a product x.y
+    double *error;   // (n): |e - P e|
     const sr_monitor *monitor; // NULL, or may stop a sweep of rows of this side
-    double *slack; // (n): bounds the error of a squared distance, together with the other row's
 } sr_side;
 
 #define SR_PANEL 8
-#define SR_CENTRED_PANEL 16
-#define SR_CENTRED_GROUP 48  // rows in the panels that a kernel takes at once; padded is a multiple
-#define SR_CENTRED_DEPTH 256 // features whose products are one sum in float
-#define SR_TILE 256          // the most rows and columns of a tile, and the pitch of its rows
+#define SR_NARROW_PANEL 16
+#define SR_NARROW_ROWS 48    // rows in the panels that a kernel takes at once; padded is a multiple
+#define SR_NARROW_GROUP 1024 // features whose products are one sum in 32 bits
+#define SR_NARROW_NORM 46340. // a row's largest norm over those: sqrt(2^31)
+#define SR_TILE 256           // the most rows and columns of a tile, and the pitch of its rows
 
 // Whether these sizes are worth the fast path: see pairs.c.
 bool sr_pairs_exact(size_t n, size_t m, size_t dim);
-// centre (dim) matters to the fast path alone.
-sr_status sr_side_create(const sr_rows *rows, bool exact, const double *centre, unsigned threads,
+// frame: NULL on the exact path.
+sr_status sr_side_create(const sr_rows *rows, const sr_frame *frame, unsigned threads,
                          sr_side *out);
 void sr_side_clear(sr_side *side);
 
@@ -66,8 +84,10 @@ typedef struct sr_tile {
     bool self, diagonal;  // p is q; the same rows: then every pair appears twice, and (i, i) too
     const double *square; // (rows, SR_TILE): squared distances, never negative
     const double *dot;    // (rows, SR_TILE): x.y; NULL when not asked for
-    const double *row_slack, *column_slack; // (rows), (columns): |square - truth| is at most the
-                                            // sum of the two
+    const double *row_error, *column_error; // (rows), (columns): the distance is within the sum of
+                                            // the two of sqrt(square); 0 on the exact path
+    const double *row_gain, *column_gain;   // (rows), (columns): what sums over many pairs add to a
+                                            // square; NULL on the exact path
 } sr_tile;
 
 typedef void (*sr_tile_visit)(void *user, unsigned thread, const sr_tile *tile);
@@ -81,10 +101,11 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned t
                         sr_tile_visit visit, void *user);
 size_t sr_pair_edge(const sr_side *p, const sr_side *q);  // rows and columns of a tile
 size_t sr_pair_tiles(const sr_side *p, const sr_side *q); // numbers of tiles of a sweep
-// out (SR_TILE, SR_TILE; 64-byte aligned): products of centred rows, a and b at the panel of the
-// first row. As many columns as fill groups of SR_CENTRED_GROUP are written.
-void sr_centred_products(size_t dim, size_t rows, const float *a, size_t columns, const float *b,
-                         float *out);
+// out (rows, SR_TILE): products of rows of integers, a and b at the panel of the first row. sums
+// (SR_TILE, SR_TILE; 64-byte aligned): scratch. As many columns as fill groups of SR_NARROW_ROWS
+// are written.
+void sr_narrow_products(size_t dim, size_t rows, const int16_t *a, size_t columns, const int16_t *b,
+                        int32_t *sums, double *out);
 // A tile's squared distance, exactly.
 double sr_tile_exact(const sr_side *p, const sr_side *q, const sr_tile *tile, size_t i, size_t j);
 
@@ -101,19 +122,30 @@ sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, unsigned 
 // infinite distance.
 typedef struct sr_lists {
     size_t n, length;
-    size_t limit;   // only neighbours with a smaller index count
-    double *square; // (n, length), exact
-    size_t *index;  // (n, length)
+    size_t places;              // of a row: more than `length` until it is settled
+    size_t limit;               // only neighbours with a smaller index count
+    const sr_side *own, *other; // of the rows, and of their neighbours
+    double error;               // the largest of a neighbour's
+    double *square;             // (n, places): estimates, once settled exact
+    size_t *index;              // (n, places)
+    double *reach;              // (n): an estimated square above it enters no more
+    bool *settled;              // (n)
 } sr_lists;
 
-sr_status sr_lists_create(size_t n, size_t length, size_t limit, sr_lists *out);
+// Lists of the rows of `own`; both sides outlive them.
+sr_status sr_lists_create(size_t length, size_t limit, const sr_side *own, const sr_side *other,
+                          sr_lists *out);
 void sr_lists_clear(sr_lists *lists);
+// square: as a tile tells it.
 void sr_lists_offer(sr_lists *lists, size_t row, double square, size_t index);
-// The squared distance beyond which nothing enters a row's list.
-static inline double sr_lists_worst(const sr_lists *lists, size_t row) {
-    return lists->length ? lists->square[row * lists->length + lists->length - 1] : -1;
-}
+// `other` has the same sides, and is not settled by sr_lists_settle.
 void sr_lists_merge(sr_lists *lists, const sr_lists *other);
+// After the last offer: all distances exact, `length` of each row.
+void sr_lists_settle(sr_lists *lists, unsigned threads);
+// The square beyond which nothing enters a row's list.
+static inline double sr_lists_reach(const sr_lists *lists, size_t row) {
+    return lists->length ? lists->reach[row] : -1;
+}
 // The count-th (from 0) entry whose group is not g; past the end, the last that the list holds.
 // groups (of the neighbours) may be NULL: nobody is left out. Infinite where the list is empty.
 double sr_lists_square(const sr_lists *lists, size_t row, size_t count, const uint8_t *groups,

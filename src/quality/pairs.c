@@ -5,16 +5,16 @@
 // from dgemm. The kernel takes 4 rows against a panel of 8: one vector holds one feature of 8 rows,
 // so that each sum runs over the features in order and has the same bits on every instruction set.
 //
-// Fast: |x - y|^2 = |a|^2 + |b|^2 - 2 a.b with a = x - c, b = y - c, c the centre (a mean of the
-// data, so that the norms are no larger than the spread of the rows). a.b comes in float from
-// panels.c, as sums over DEPTH features that are added up; the norms in double. With u = 2^-24 the
-// rounding of a product is at most (DEPTH + dim / DEPTH) u |a| |b| (Higham 2002, eq. 3.5; in
-// practice near sqrt(DEPTH) u), that of the centred rows moves |x - y|^2 by at most
-// 4 u (|a|^2 + |b|^2); so the squared distance is within (DEPTH + dim / DEPTH + 64) u
-// (|a|^2 + |b|^2), which each tile carries as its slack. What is compared with another distance
-// (neighbours, balls) is computed again in double when the slack leaves it open, so that these
-// decisions are those of the exact path; sums over pairs take the tile's values, whose errors,
-// about 1e-7 of |a|^2 + |b|^2 and of random sign, average out over millions of pairs.
+// Fast: rows in 16-bit integers, x = c + u q + e: c the centre (a mean of the data, so that the
+// norms are no larger than the spread of the rows), u the unit of the row, q integers, e what
+// rounding leaves. Of e the part P e along the few directions of largest spread is kept too: there
+// the errors of many pairs would add up, as x.y is mostly the product of these parts. Products of q
+// come from panels.c exactly, and the tile holds distances and products of the points c + u q + P
+// e. By the triangle inequality a distance is within the sum of both rows' |e - P e| of the truth,
+// about 1/2000 of |x - c|, and each tile carries these. What is compared with another distance
+// (neighbours, balls) is computed again in double when that leaves it open, so that these decisions
+// are those of the exact path. Sums over pairs take the tile's values with the rows' true norms
+// instead (the gains): what is left is e.y, and the y sum up to nothing around their mean.
 #include "metrics.h"
 
 #include <cblas.h>
@@ -22,13 +22,15 @@
 #include <omp.h>
 #include <string.h>
 
-#define DEPTH SR_CENTRED_DEPTH
 #define FAST_EDGE 240  // rows of a fast tile: five groups of panels, within the cache (panels.c)
 #define EXACT_EDGE 128 // rows of an exact tile: 128 KB of squares, and enough tiles for threads
 #define ROW_GROUP 4    // rows the exact kernel takes at once, one accumulator each
 // Pairs times features up to which the exact path is taken: about a second on one core.
 #define EXACT_WORK 4e9
-#define FAST_DIM 32 // below, products have nothing to gain on
+#define FAST_DIM 32    // below, products have nothing to gain on
+#define FRAME_ROWS 512 // of each set, whose directions are sought
+#define FRAME_ROUNDS 6 // of subspace iteration
+#define MAGIC 0x1.8p52 // added and taken away again it rounds to an integer
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -63,47 +65,187 @@ static sr_status exact_side(const sr_rows *rows, sr_side *s) {
     return SR_OK;
 }
 
-static sr_status fast_side(const sr_rows *rows_of, const double *centre, unsigned threads,
-                           sr_side *s) {
-    size_t n = rows_of->n, dim = rows_of->dim, count;
-    s->padded = (n + SR_CENTRED_GROUP - 1) / SR_CENTRED_GROUP * SR_CENTRED_GROUP;
-    if (!sr_size_mul(s->padded, dim, &count))
-        return sr_fail(SR_ERROR_MEMORY, "%zu rows of %zu values do not fit in memory", n, dim);
-    s->centred = sr_alloc(count, sizeof(float));
-    s->norm = sr_alloc(n, sizeof(double));
-    s->shift = sr_alloc(n, sizeof(double));
-    if (!s->centred || !s->norm || !s->shift)
-        return SR_ERROR_MEMORY;
-    double square = 0, depth = (double)(smaller(dim, DEPTH) + dim / DEPTH);
-    for (size_t d = 0; d < dim; d++)
-        square += centre[d] * centre[d];
-#pragma omp parallel for num_threads(threads)
-    for (size_t first = 0; first < n; first += SR_CENTRED_PANEL) {
-        double norm[SR_CENTRED_PANEL] = {0}, product[SR_CENTRED_PANEL] = {0};
-        size_t rows = smaller(SR_CENTRED_PANEL, n - first);
-        for (size_t d = 0; d < dim; d++)
-            for (size_t r = 0; r < rows; r++) {
-                float x = rows_of->x[(first + r) * dim + d], a = (float)(x - centre[d]);
-                s->centred[first * dim + d * SR_CENTRED_PANEL + r] = a;
-                norm[r] += (double)a * a;
-                product[r] += x * centre[d];
-            }
-        for (size_t r = 0; r < rows; r++) {
-            s->norm[first + r] = norm[r];
-            s->shift[first + r] = product[r] - square / 2;
-            s->slack[first + r] = (depth + 64) * 0x1p-24 * norm[r];
+// 1 / unit: as large as panels.c allows for the row a (dim); 0 for one of zeros.
+static double narrow_scale(size_t dim, const double *a) {
+    double largest = 0, norm = 0;
+    for (size_t first = 0; first < dim; first += SR_NARROW_GROUP) {
+        double squares = 0;
+        for (size_t d = first; d < dim && d < first + SR_NARROW_GROUP; d++) {
+            squares += a[d] * a[d];
+            largest = fmax(largest, fabs(a[d]));
         }
+        norm = fmax(norm, sqrt(squares));
     }
-    return SR_OK;
+    // Rounding moves each of a group's values by 1/2 at most, so their norm by sqrt(GROUP) / 2.
+    double most = SR_NARROW_NORM - 0.5 * sqrt(SR_NARROW_GROUP) - 1;
+    return largest > 0 ? fmin(most / norm, 32767 / largest) : 0;
 }
 
-sr_status sr_side_create(const sr_rows *rows, bool exact, const double *centre, unsigned threads,
+// Row `at` of the side: its integers and their unit. a (dim): x - centre, becomes e. Returns the
+// square of the norm of q.
+static double narrow_row(size_t dim, size_t at, double *a, sr_side *s) {
+    size_t pairs = (dim + 1) / 2, lane = at % SR_NARROW_PANEL;
+    int16_t *to = s->narrow + 2 * (at / SR_NARROW_PANEL * pairs * SR_NARROW_PANEL + lane);
+    double scale = narrow_scale(dim, a), unit = scale > 0 ? 1 / scale : 0, squares = 0;
+    for (size_t d = 0; d < dim; d++) {
+        double q = a[d] * scale + MAGIC - MAGIC;
+        to[d / 2 * 2 * SR_NARROW_PANEL + d % 2] = (int16_t)q;
+        squares += q * q;
+        a[d] -= q * unit;
+    }
+    s->unit[at] = unit;
+    return squares;
+}
+
+// sum (count) = what the directions add to the products of row `row` of p with rows from `first` of
+// q on: (P e).x' + (unit q).(P e').
+INLINE void along_directions(const sr_side *p, size_t row, const sr_side *q, size_t first,
+                             size_t count, double *sum) {
+    memset(sum, 0, count * sizeof *sum);
+    for (size_t r = 0; r < SR_DIRECTIONS; r++) {
+        double e = p->lost[r * p->padded + row], kept = p->along[r * p->padded + row] - e;
+        const double *lost = q->lost + r * q->padded + first,
+                     *along = q->along + r * q->padded + first;
+        for (size_t j = 0; j < count; j++)
+            sum[j] += e * along[j] + kept * lost[j];
+    }
+}
+
+// The rows of panel `first` on; a, e (SR_NARROW_PANEL, dim).
+static void narrow_panel(const sr_rows *x, const sr_frame *frame, size_t first, double *a,
+                         double *e, sr_side *s) {
+    size_t dim = x->dim, rows = smaller(SR_NARROW_PANEL, x->n - first);
+    double lost[SR_NARROW_PANEL * SR_DIRECTIONS], along[SR_NARROW_PANEL * SR_DIRECTIONS];
+    double squares[SR_NARROW_PANEL], norm[SR_NARROW_PANEL] = {0}, error[SR_NARROW_PANEL] = {0};
+    for (size_t r = 0; r < rows; r++) {
+        const float *row = x->x + (first + r) * dim;
+        double product = 0;
+        for (size_t d = 0; d < dim; d++) {
+            double value = row[d] - frame->centre[d];
+            a[r * dim + d] = e[r * dim + d] = value;
+            norm[r] += value * value;
+            product += row[d] * frame->centre[d];
+        }
+        s->shift[first + r] = product - frame->centre_square / 2;
+        squares[r] = narrow_row(dim, first + r, e + r * dim, s);
+        for (size_t d = 0; d < dim; d++)
+            error[r] += e[r * dim + d] * e[r * dim + d];
+    }
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, SR_DIRECTIONS, (int)dim, 1.0, a,
+                (int)dim, frame->direction, (int)dim, 0.0, along, SR_DIRECTIONS);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, SR_DIRECTIONS, (int)dim, 1.0, e,
+                (int)dim, frame->direction, (int)dim, 0.0, lost, SR_DIRECTIONS);
+    for (size_t r = 0; r < rows; r++) {
+        size_t at = first + r;
+        for (size_t k = 0; k < SR_DIRECTIONS; k++) {
+            s->lost[k * s->padded + at] = lost[r * SR_DIRECTIONS + k];
+            s->along[k * s->padded + at] = along[r * SR_DIRECTIONS + k];
+            error[r] -= lost[r * SR_DIRECTIONS + k] * lost[r * SR_DIRECTIONS + k];
+        }
+        along_directions(s, at, s, at, 1, s->norm + at);
+        s->norm[at] = squares[r] * (s->unit[at] * s->unit[at]) + s->norm[at];
+        s->gain[at] = norm[r] - s->norm[at];
+        // Beside e: what is left of the squares' rounding in double where distances are small.
+        s->error[at] = sqrt(fmax(error[r], 0)) * (1 + 1e-6) + 1e-7 * sqrt(norm[r]);
+    }
+}
+
+static sr_status fast_side(const sr_rows *rows, const sr_frame *frame, unsigned threads,
+                           sr_side *s) {
+    size_t n = rows->n, dim = rows->dim, count, pairs = (dim + 1) / 2;
+    s->padded = (n + SR_NARROW_ROWS - 1) / SR_NARROW_ROWS * SR_NARROW_ROWS;
+    if (!sr_size_mul(s->padded, pairs, &count))
+        return sr_fail(SR_ERROR_MEMORY, "%zu rows of %zu values do not fit in memory", n, dim);
+    s->narrow = sr_alloc(count, 2 * sizeof(int16_t));
+    s->unit = sr_alloc(n, sizeof(double));
+    s->norm = sr_alloc(n, sizeof(double));
+    s->gain = sr_alloc(n, sizeof(double));
+    s->shift = sr_alloc(n, sizeof(double));
+    s->lost = sr_alloc(s->padded, SR_DIRECTIONS * sizeof(double));
+    s->along = sr_alloc(s->padded, SR_DIRECTIONS * sizeof(double));
+    double *scratch = sr_alloc(threads, 2 * SR_NARROW_PANEL * dim * sizeof *scratch);
+    bool failed =
+        !s->narrow || !s->unit || !s->norm || !s->gain || !s->shift || !s->lost || !s->along;
+    if (scratch && !failed)
+#pragma omp parallel for num_threads(threads)
+        for (size_t first = 0; first < n; first += SR_NARROW_PANEL) {
+            double *a = scratch + (size_t)omp_get_thread_num() * 2 * SR_NARROW_PANEL * dim;
+            narrow_panel(rows, frame, first, a, a + SR_NARROW_PANEL * dim, s);
+        }
+    failed = failed || !scratch;
+    sr_free(scratch);
+    return failed ? SR_ERROR_MEMORY : SR_OK;
+}
+
+// ---- frames -------------------------------------------------------------------------------------
+
+// direction (SR_DIRECTIONS, dim) becomes orthonormal, one that depends on those before it 0.
+static void orthonormalise(size_t dim, double *direction) {
+    for (size_t k = 0; k < SR_DIRECTIONS; k++) {
+        double *v = direction + k * dim, before = cblas_dnrm2((int)dim, v, 1);
+        for (int twice = 0; twice < 2; twice++)
+            for (size_t i = 0; i < k; i++)
+                cblas_daxpy((int)dim, -cblas_ddot((int)dim, direction + i * dim, 1, v, 1),
+                            direction + i * dim, 1, v, 1);
+        double norm = cblas_dnrm2((int)dim, v, 1);
+        cblas_dscal((int)dim, norm > 1e-10 * before ? 1 / norm : 0, v, 1);
+    }
+}
+
+// Rows [from, from + FRAME_ROWS) of x (2 FRAME_ROWS, dim): evenly spaced ones, less the centre.
+static void sample_rows(const sr_rows *rows, const double *centre, double *x) {
+    for (size_t i = 0; i < FRAME_ROWS; i++)
+        for (size_t d = 0; d < rows->dim; d++)
+            x[i * rows->dim + d] = rows->x[i * rows->n / FRAME_ROWS * rows->dim + d] - centre[d];
+}
+
+sr_status sr_frame_create(const sr_rows *real, const sr_rows *fake, sr_frame *out) {
+    size_t dim = real->dim, rows = 2 * FRAME_ROWS;
+    *out = (sr_frame){.direction = sr_alloc(SR_DIRECTIONS, dim * sizeof(double))};
+    double *x = sr_alloc(rows, dim * sizeof *x);
+    float *start = sr_alloc(SR_DIRECTIONS, dim * sizeof *start);
+    double *along = sr_alloc(rows, SR_DIRECTIONS * sizeof *along);
+    bool failed = !out->direction || !x || !start || !along;
+    if (!failed) {
+        sample_rows(real, real->mean, x);
+        sample_rows(fake, real->mean, x + FRAME_ROWS * dim);
+        sr_projections_draw(0, SR_DIRECTIONS, dim, start);
+        for (size_t i = 0; i < SR_DIRECTIONS * dim; i++)
+            out->direction[i] = start[i];
+        for (int round = 0; round < FRAME_ROUNDS; round++) { // subspace iteration
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, SR_DIRECTIONS, (int)dim,
+                        1.0, x, (int)dim, out->direction, (int)dim, 0.0, along, SR_DIRECTIONS);
+            cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, SR_DIRECTIONS, (int)dim, (int)rows,
+                        1.0, along, SR_DIRECTIONS, x, (int)dim, 0.0, out->direction, (int)dim);
+            orthonormalise(dim, out->direction);
+        }
+    }
+    sr_free(x);
+    sr_free(start);
+    sr_free(along);
+    sr_frame_centre(out, real);
+    return failed ? SR_ERROR_MEMORY : SR_OK;
+}
+
+void sr_frame_centre(sr_frame *frame, const sr_rows *rows) {
+    frame->centre = rows->mean;
+    frame->centre_square = 0;
+    for (size_t d = 0; d < rows->dim; d++)
+        frame->centre_square += rows->mean[d] * rows->mean[d];
+}
+
+void sr_frame_clear(sr_frame *frame) {
+    sr_free(frame->direction);
+    *frame = (sr_frame){0};
+}
+
+sr_status sr_side_create(const sr_rows *rows, const sr_frame *frame, unsigned threads,
                          sr_side *out) {
-    *out = (sr_side){.rows = rows, .exact = exact};
-    out->slack = sr_alloc(rows->n, sizeof(double));
-    sr_status status = out->slack ? SR_OK : SR_ERROR_MEMORY;
+    *out = (sr_side){.rows = rows, .exact = !frame};
+    out->error = sr_alloc(rows->n, sizeof(double));
+    sr_status status = out->error ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = exact ? exact_side(rows, out) : fast_side(rows, centre, threads, out);
+        status = frame ? fast_side(rows, frame, threads, out) : exact_side(rows, out);
     if (status != SR_OK)
         sr_side_clear(out);
     return status;
@@ -112,10 +254,14 @@ sr_status sr_side_create(const sr_rows *rows, bool exact, const double *centre, 
 void sr_side_clear(sr_side *side) {
     sr_free(side->row);
     sr_free(side->panel);
-    sr_free(side->centred);
+    sr_free(side->narrow);
+    sr_free(side->unit);
+    sr_free(side->lost);
+    sr_free(side->along);
     sr_free(side->norm);
+    sr_free(side->gain);
     sr_free(side->shift);
-    sr_free(side->slack);
+    sr_free(side->error);
     *side = (sr_side){0};
 }
 
@@ -177,7 +323,7 @@ static group_kernel group_kernel_get(void) {
 // What one thread fills its tiles in.
 typedef struct workspace {
     double square[SR_TILE * SR_TILE], dot[SR_TILE * SR_TILE];
-    float product[SR_TILE * SR_TILE];
+    int32_t sums[SR_TILE * SR_TILE];
 } workspace;
 
 static void fill_exact(const sr_side *p, const sr_side *q, const sr_tile *t, bool dot,
@@ -192,16 +338,20 @@ static void fill_exact(const sr_side *p, const sr_side *q, const sr_tile *t, boo
                     (int)dim, 0.0, w->dot, SR_TILE);
 }
 
+// w->square: the products of the integers, then the squared distances.
 INLINE void distances_body(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
-    const double *norms = q->norm + t->column, *shifts = q->shift + t->column;
+    const double *norms = q->norm + t->column, *shifts = q->shift + t->column,
+                 *units = q->unit + t->column;
+    _Alignas(64) double along[SR_TILE];
     for (size_t i = 0; i < t->rows; i++) {
-        double norm = p->norm[t->row + i], shift = p->shift[t->row + i];
+        double norm = p->norm[t->row + i], shift = p->shift[t->row + i], unit = p->unit[t->row + i];
         double *square = w->square + i * SR_TILE, *dot = w->dot + i * SR_TILE;
-        const float *product = w->product + i * SR_TILE;
+        along_directions(p, t->row + i, q, t->column, t->columns, along);
         for (size_t j = 0; j < t->columns; j++) {
-            double value = norm + norms[j] - 2 * (double)product[j];
+            double product = square[j] * (unit * units[j]) + along[j];
+            double value = norm + norms[j] - 2 * product;
             square[j] = value > 0 ? value : 0;
-            dot[j] = product[j] + (shift + shifts[j]);
+            dot[j] = product + (shift + shifts[j]);
         }
     }
 }
@@ -234,15 +384,15 @@ static void distances(const sr_side *p, const sr_side *q, const sr_tile *t, work
 }
 
 static void fill_fast(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
-    size_t dim = p->rows->dim;
-    sr_centred_products(dim, t->rows, p->centred + t->row * dim, t->columns,
-                        q->centred + t->column * dim, w->product);
+    size_t dim = p->rows->dim, values = (dim + 1) / 2 * 2;
+    sr_narrow_products(dim, t->rows, p->narrow + t->row * values, t->columns,
+                       q->narrow + t->column * values, w->sums, w->square);
     distances(p, q, t, w);
 }
 
 double sr_tile_exact(const sr_side *p, const sr_side *q, const sr_tile *t, size_t i, size_t j) {
     double square = t->square[i * SR_TILE + j];
-    if (t->row_slack[i] + t->column_slack[j] == 0)
+    if (t->row_error[i] + t->column_error[j] == 0)
         return square;
     size_t dim = p->rows->dim;
     return sr_square_exact(dim, p->rows->x + (t->row + i) * dim,
@@ -305,8 +455,10 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned t
                 fill_fast(p, q, &tile, w);
             tile.square = w->square;
             tile.dot = dot ? w->dot : NULL;
-            tile.row_slack = p->slack + tile.row;
-            tile.column_slack = q->slack + tile.column;
+            tile.row_error = p->error + tile.row;
+            tile.column_error = q->error + tile.column;
+            tile.row_gain = p->exact ? NULL : p->gain + tile.row;
+            tile.column_gain = q->exact ? NULL : q->gain + tile.column;
             visit(user, thread, &tile);
         }
     }

@@ -35,12 +35,13 @@ static sr_status add_sums(const sr_metric_options *o, double bandwidth, const sr
 }
 
 // Two lists for each row: of all rows, and, when only some are paired, of the paired ones.
-static sr_status add_lists(const sr_pairwise *s, size_t rows, size_t of, size_t length,
-                           sr_lists two[2]) {
+static sr_status add_lists(const sr_pairwise *s, const sr_side *own, const sr_side *other,
+                           size_t length, sr_lists two[2]) {
     bool one_nn = wants(s->options, SR_BIT(SR_ONE_NN_ACCURACY));
-    sr_status status = sr_lists_create(rows, length, of, &two[0]);
+    size_t of = other->rows->n;
+    sr_status status = sr_lists_create(length, of, own, other, &two[0]);
     if (status == SR_OK && one_nn && of > s->paired)
-        status = sr_lists_create(rows, SPARE + 1, s->paired, &two[1]);
+        status = sr_lists_create(SPARE + 1, s->paired, own, other, &two[1]);
     return status;
 }
 
@@ -96,9 +97,9 @@ static sr_status self_sweep(sr_pairwise *s, int set, const sr_side *side, double
     if (status == SR_OK)
         status = add_subsets(s, side, side, (const double *[]){member, member}, threads, c);
     if (status == SR_OK)
-        status = add_lists(s, n, n, length, c->row_list);
+        status = add_lists(s, side, side, length, c->row_list);
     if (status == SR_OK)
-        status = add_lists(s, n, n, length, c->column_list);
+        status = add_lists(s, side, side, length, c->column_list);
     if (status == SR_OK)
         status = sr_pair_sweep(side, side, c->kernels[SR_SUM_KID], threads, sr_collect, c);
     if (status != SR_OK)
@@ -106,8 +107,10 @@ static sr_status self_sweep(sr_pairwise *s, int set, const sr_side *side, double
     for (int kernel = 0; kernel < SR_SUM_COUNT; kernel++)
         for (size_t i = 0; i < n && c->kernels[kernel]; i++)
             c->row_sum[kernel][i] += c->column_sum[kernel][i];
-    for (int l = 0; l < 2; l++)
+    for (int l = 0; l < 2; l++) {
         sr_lists_merge(&c->row_list[l], &c->column_list[l]);
+        sr_lists_settle(&c->row_list[l], threads);
+    }
     return SR_OK;
 }
 
@@ -124,13 +127,17 @@ static sr_status cross_sweep(sr_pairwise *s, const sr_side *real, const sr_side 
     if (status == SR_OK)
         status = add_subsets(s, real, fake, member, threads, c);
     if (status == SR_OK)
-        status = add_lists(s, s->n, s->m, row_length, c->row_list);
+        status = add_lists(s, real, fake, row_length, c->row_list);
     if (status == SR_OK)
-        status = add_lists(s, s->m, s->n, column_length, c->column_list);
+        status = add_lists(s, fake, real, column_length, c->column_list);
     if (status == SR_OK && wants(o, SR_NEIGHBOUR_METRICS))
         status = add_balls(s, c);
     if (status == SR_OK)
         status = sr_pair_sweep(real, fake, c->kernels[SR_SUM_KID], threads, sr_collect, c);
+    for (int l = 0; l < 2 && status == SR_OK; l++) {
+        sr_lists_settle(&c->row_list[l], threads);
+        sr_lists_settle(&c->column_list[l], threads);
+    }
     return status;
 }
 
@@ -174,11 +181,11 @@ static void tell_rows(const sr_pairwise *s) {
     const sr_metric_rows *rows = s->options->rows;
     const sr_lists *near = &s->cross.column_list[0], *own = &s->self[0].row_list[0];
     for (size_t j = 0; j < s->m && rows->nearest; j++)
-        rows->nearest[j] = near->index[j * near->length];
+        rows->nearest[j] = near->index[j * near->places];
     for (size_t j = 0; j < s->m && rows->nearest_distance; j++)
-        rows->nearest_distance[j] = sqrt(near->square[j * near->length]);
+        rows->nearest_distance[j] = sqrt(near->square[j * near->places]);
     for (size_t i = 0; i < s->n && rows->real_distance; i++)
-        rows->real_distance[i] = sqrt(own->square[i * own->length]);
+        rows->real_distance[i] = sqrt(own->square[i * own->places]);
     for (size_t j = 0; j < s->m && rows->density; j++)
         rows->density[j] = s->cross.balls ? (double)s->cross.column_count[j] / (double)s->k : NAN;
 }
@@ -206,22 +213,28 @@ static sr_status finish(const sr_pairwise *s, size_t subset_rows, sr_metric_valu
 
 static sr_status sweeps(sr_pairwise *s, const sr_rows *real, const sr_rows *fake, sr_side side[2],
                         double bandwidth, const double *member[2], unsigned threads) {
-    bool exact = sr_pairs_exact(s->n, s->m, real->dim);
-    sr_status status = sr_side_create(real, exact, real->mean, threads, &side[0]);
+    sr_frame around = {0}, *frame = sr_pairs_exact(s->n, s->m, real->dim) ? NULL : &around;
+    sr_status status = frame ? sr_frame_create(real, fake, frame) : SR_OK;
+    if (status == SR_OK)
+        status = sr_side_create(real, frame, threads, &side[0]);
     side[0].monitor = s->options->monitor;
     if (status == SR_OK)
         status = self_sweep(s, 0, &side[0], bandwidth, member[0], threads);
+    if (status == SR_OK && frame)
+        sr_frame_centre(frame, fake);
     if (status == SR_OK)
-        status = sr_side_create(fake, exact, fake->mean, threads, &side[1]);
+        status = sr_side_create(fake, frame, threads, &side[1]);
     side[1].monitor = s->options->monitor;
     if (status == SR_OK)
         status = self_sweep(s, 1, &side[1], bandwidth, member[1], threads);
-    if (status == SR_OK && !exact) { // across, one centre for both
+    if (status == SR_OK && frame) { // across, one centre for both
         sr_side_clear(&side[1]);
-        status = sr_side_create(fake, exact, real->mean, threads, &side[1]);
+        sr_frame_centre(frame, real);
+        status = sr_side_create(fake, frame, threads, &side[1]);
     }
     if (status == SR_OK)
         status = cross_sweep(s, &side[0], &side[1], bandwidth, member, threads);
+    sr_frame_clear(&around);
     return status;
 }
 

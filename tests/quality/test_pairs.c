@@ -149,25 +149,29 @@ static void add(void *user, unsigned thread, const sr_tile *t) {
     sums *s = user;
     for (size_t i = 0; i < t->rows; i++)
         for (size_t j = 0; j < t->columns; j++) {
-            s->distance += sqrt(t->square[i * SR_TILE + j]);
+            double gain = t->row_gain ? t->row_gain[i] + t->column_gain[j] : 0;
+            s->distance += sqrt(fmax(t->square[i * SR_TILE + j] + gain, 0));
             s->kernel += pow(t->dot[i * SR_TILE + j] / DIM + 1, 3);
         }
 }
 
-// Sums over pairs of both paths, and that slack covers the difference.
+// Sums over pairs of both paths, and that the errors cover the difference.
 static void check_sums(const sets *s, double tolerance) {
     sr_rows real, fake;
     sr_side side[2][2];
     sums sum[2] = {{0, 0}, {0, 0}};
     must(sr_rows_create("real", N, s->real, DIM, &real));
     must(sr_rows_create("fake", M, s->fake, DIM, &fake));
+    sr_frame frame;
+    must(sr_frame_create(&real, &fake, &frame));
     for (int exact = 0; exact < 2; exact++) {
-        must(sr_side_create(&real, exact, real.mean, 1, &side[exact][0]));
-        must(sr_side_create(&fake, exact, real.mean, 1, &side[exact][1]));
+        must(sr_side_create(&real, exact ? NULL : &frame, 1, &side[exact][0]));
+        must(sr_side_create(&fake, exact ? NULL : &frame, 1, &side[exact][1]));
         must(sr_pair_sweep(&side[exact][0], &side[exact][1], true, 1, add, &sum[exact]));
     }
     assert_true(fabs(sum[0].distance - sum[1].distance) <= tolerance * sum[1].distance);
     assert_true(fabs(sum[0].kernel - sum[1].kernel) <= tolerance * fabs(sum[1].kernel));
+    sr_frame_clear(&frame);
     for (int exact = 0; exact < 2; exact++)
         for (int set = 0; set < 2; set++)
             sr_side_clear(&side[exact][set]);
@@ -177,31 +181,35 @@ static void check_sums(const sets *s, double tolerance) {
 
 static void test_sums(void **state) {
     sets s = make(0, 1.1f), far = make(100, 1);
-    check_sums(&s, 1e-9);
+    check_sums(&s, 5e-9); // e.y of 4,000 rows
     check_sums(&far, 1e-8);
     drop(&s);
     drop(&far);
 }
 
-static void slack_holds(void *user, unsigned thread, const sr_tile *t) {
+static void error_holds(void *user, unsigned thread, const sr_tile *t) {
     const sr_side *side = user;
     for (size_t i = 0; i < t->rows; i++)
         for (size_t j = 0; j < t->columns; j++) {
             double exact = sr_tile_exact(&side[0], &side[1], t, i, j);
-            if (fabs(t->square[i * SR_TILE + j] - exact) > t->row_slack[i] + t->column_slack[j])
-                fail_msg("rows %zu and %zu: beyond the slack", t->row + i, t->column + j);
+            if (fabs(sqrt(t->square[i * SR_TILE + j]) - sqrt(exact)) >
+                t->row_error[i] + t->column_error[j])
+                fail_msg("rows %zu and %zu: beyond the error", t->row + i, t->column + j);
         }
 }
 
-static void test_slack(void **state) {
+static void test_error(void **state) {
     sets s = make(100, 1e-4f);
     sr_rows real, fake;
     sr_side side[2];
     must(sr_rows_create("real", N, s.real, DIM, &real));
     must(sr_rows_create("fake", M, s.fake, DIM, &fake));
-    must(sr_side_create(&real, false, real.mean, 1, &side[0]));
-    must(sr_side_create(&fake, false, real.mean, 1, &side[1]));
-    must(sr_pair_sweep(&side[0], &side[1], false, 1, slack_holds, side));
+    sr_frame frame;
+    must(sr_frame_create(&real, &fake, &frame));
+    must(sr_side_create(&real, &frame, 1, &side[0]));
+    must(sr_side_create(&fake, &frame, 1, &side[1]));
+    sr_frame_clear(&frame);
+    must(sr_pair_sweep(&side[0], &side[1], false, 1, error_holds, side));
     sr_side_clear(&side[0]);
     sr_side_clear(&side[1]);
     sr_rows_clear(&real);
@@ -263,7 +271,7 @@ int main(void) {
         cmocka_unit_test(test_far_from_the_origin),
         cmocka_unit_test(test_collapsed),
         cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_slack),
+        cmocka_unit_test(test_error),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
