@@ -149,8 +149,10 @@ static void add(void *user, unsigned thread, const sr_tile *t) {
     sums *s = user;
     for (size_t i = 0; i < t->rows; i++)
         for (size_t j = 0; j < t->columns; j++) {
-            double gain = t->row_gain ? t->row_gain[i] + t->column_gain[j] : 0;
-            s->distance += sqrt(fmax(t->square[i * SR_TILE + j] + gain, 0));
+            double square = t->square[i * SR_TILE + j];
+            if (t->row_gain && square > 1e-3)
+                square += t->row_gain[i] + t->column_gain[j];
+            s->distance += sqrt(square);
             s->kernel += pow(t->dot[i * SR_TILE + j] / DIM + 1, 3);
         }
 }
