@@ -74,6 +74,7 @@ typedef struct sr_metric_options {
     sr_metric_rows *rows;      // NULL, or filled too
     const sr_monitor *monitor; // NULL, or asked between scores and waves of tiles whether to stop:
                                // SR_ERROR_INTERRUPTED
+    bool progress;             // tell the monitor how far it is, as "scores"
 } sr_metric_options;
 
 SR_API void sr_metric_options_default(sr_metric_options *options);

@@ -8,9 +8,6 @@
 #include <string.h>
 
 #define BIT(metric) (1u << (metric))
-#define PAIRWISE                                                                                   \
-    (BIT(SR_KID) | BIT(SR_PRECISION) | BIT(SR_RECALL) | BIT(SR_DENSITY) | BIT(SR_COVERAGE) |       \
-     BIT(SR_MMD2_RBF) | BIT(SR_ENERGY_DISTANCE) | BIT(SR_ONE_NN_ACCURACY) | BIT(SR_KID_SUBSETS))
 #define BALLS (BIT(SR_PRECISION) | BIT(SR_RECALL) | BIT(SR_DENSITY) | BIT(SR_COVERAGE))
 
 // What --metrics takes besides the library's metrics.
@@ -156,99 +153,21 @@ static sr_status prepare(const evaluate_values *v, const evaluate_side *real,
 
 // ---- metrics ------------------------------------------------------------------------------------
 
-// The library computes each of these groups by itself, so that they may be asked for one after the
-// other; between them there is a look at whether to stop.
-static const struct stage {
-    const char *what;
-    uint32_t which;
-} stages[] = {
-    {"pairs of rows", PAIRWISE},
-    {"Frechet distance", BIT(SR_FRECHET) | BIT(SR_FRECHET_INFINITY)},
-    {"sliced W2", BIT(SR_SLICED_W2)},
-    {"Vendi score", BIT(SR_VENDI)},
-    {"two-sample test", BIT(SR_C2ST_ACCURACY)},
-};
-enum { STAGES = sizeof stages / sizeof *stages };
-
-// Multiply-adds, roughly, in a time like that of a product's: for the bar alone.
-static double cost(size_t stage, const request *q, double n, double m, double d) {
-    const bool infinity = q->which & BIT(SR_FRECHET_INFINITY);
-    const bool subsets = q->which & BIT(SR_KID_SUBSETS);
-    switch (stage) {
-    case 0:
-        return (n * n / 2.0 + m * m / 2.0 + n * m) *
-               (d + 200.0 + (subsets ? 2.0 * (double)q->o.kid_subsets : 0.0));
-    case 1:
-        return (n + m) * d * d +
-               (20.0 + (infinity ? 3.0 * (double)q->o.frechet_sizes : 0.0)) * d * d * d;
-    case 2:
-        return 5.0 * (double)q->o.projection_count * (n + m) * (d + 60.0);
-    case 3:
-        return m * fmin(m, d) * d + 10.0 * pow(fmin(m, d), 3.0);
-    default:
-        return 200.0 * (n + m) * d;
-    }
-}
-
-static void merge(uint32_t which, const sr_metric_values *part, sr_metric_values *all) {
-    for (int m = 0; m < SR_METRIC_COUNT; m++) {
-        if (!(which & BIT(m)))
-            continue;
-        all->value[m] = part->value[m];
-        all->error[m] = part->error[m];
-        all->low[m] = part->low[m];
-        all->high[m] = part->high[m];
-    }
-    if (which & PAIRWISE) {
-        all->bandwidth = part->bandwidth;
-        all->kid_subset_deviation = part->kid_subset_deviation;
-        memcpy(all->mmd2_fixed, part->mmd2_fixed, sizeof all->mmd2_fixed);
-        memcpy(all->mmd2_fixed_error, part->mmd2_fixed_error, sizeof all->mmd2_fixed_error);
-    }
-    if (which & BIT(SR_C2ST_ACCURACY)) {
-        all->c2st_p = part->c2st_p;
-        all->c2st_rows = part->c2st_rows;
-    }
-}
-
 static sr_status compute_metrics(const evaluate_side *real, const evaluate_side *fake,
                                  const request *q, sr_metric_values *out) {
-    double costs[STAGES], total = 0.0, done = 0.0;
-    uint32_t which[STAGES];
-    for (size_t s = 0; s < STAGES; s++) {
-        which[s] = q->which & stages[s].which;
-        costs[s] = which[s] ? cost(s, q, (double)real->n, (double)fake->n, (double)real->dim) : 0.0;
-    }
     sr_metric_options o = q->o;
-    const bool rows_alone = q->rows.nearest && !which[0];
-    if (rows_alone) { // nearest rows without a score of pairs: the least of them brings them along
-        which[0] = BIT(SR_ONE_NN_ACCURACY);
-        costs[0] = cost(0, q, (double)real->n, (double)fake->n, (double)real->dim);
-    }
-    for (size_t s = 0; s < STAGES; s++)
-        total += costs[s];
+    sr_metric_rows rows = q->rows;
     *out = (sr_metric_values){.bandwidth = NAN};
-    for (size_t s = 0; s < STAGES; s++) {
-        sr_metric_values part;
-        if (!which[s])
-            continue;
-        sr_monitor_progress(cli_monitor(), "scores", stages[s].what, done, total);
-        if (sr_monitor_stop(cli_monitor()))
-            return sr_fail(SR_ERROR_INTERRUPTED, "stopped before the scores were done");
-        o.which = which[s];
-        sr_metric_rows rows = q->rows;
-        o.rows = s == 0 && rows.nearest ? &rows : NULL;
-        o.no_errors = q->o.no_errors || (s == 0 && rows_alone);
-        const sr_status status =
-            sr_metrics(real->n, real->x, fake->n, fake->x, real->dim, &o, &part);
-        if (status != SR_OK)
-            return status;
-        merge(which[s] & q->which, &part, out);
-        done += costs[s];
+    if (rows.nearest)
+        o.rows = &rows;
+    else if (!o.which)
+        return SR_OK;
+    o.progress = true;
+    if (!o.which) { // nearest rows without a score: the least of those of pairs brings them along
+        o.which = BIT(SR_ONE_NN_ACCURACY);
+        o.no_errors = true;
     }
-    if (total > 0.0)
-        sr_monitor_progress(cli_monitor(), "scores", "", total, total);
-    return SR_OK;
+    return sr_metrics(real->n, real->x, fake->n, fake->x, real->dim, &o, out);
 }
 
 // ---- the list -----------------------------------------------------------------------------------

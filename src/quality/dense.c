@@ -4,6 +4,8 @@
 
 #include <cblas.h>
 #include <lapacke.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define BLOCK 256
 #define NARROW_ROWS 512 // whose products are one sum in float
@@ -44,6 +46,12 @@ void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned thre
     }
 }
 
+void sr_narrow(size_t n, const double *x, float *out, unsigned threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)x[i];
+}
+
 void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads) {
     size_t across = (dim + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
@@ -69,22 +77,97 @@ static int solve(const sr_eigen_job *job) {
                           (int)job->dim, job->values);
 }
 
+static sr_status judge(int info, size_t dim) {
+    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
+        return sr_fail(SR_ERROR_MEMORY, "eigenvalues of a %zu x %zu matrix: out of memory", dim,
+                       dim);
+    if (info)
+        return sr_fail(SR_ERROR_LIBRARY, "eigenvalues of a %zu x %zu matrix: dsyevd returned %d",
+                       dim, dim, info);
+    return SR_OK;
+}
+
 sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads) {
     int info[SR_EIGEN_JOBS];
+    sr_status status = SR_OK;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t i = 0; i < count; i++)
         info[i] = solve(jobs[i]);
-    for (size_t i = 0; i < count; i++) {
-        size_t dim = jobs[i]->dim;
-        if (info[i] == LAPACK_WORK_MEMORY_ERROR || info[i] == LAPACK_TRANSPOSE_MEMORY_ERROR)
-            return sr_fail(SR_ERROR_MEMORY, "eigenvalues of a %zu x %zu matrix: out of memory", dim,
-                           dim);
-        if (info[i])
-            return sr_fail(SR_ERROR_LIBRARY,
-                           "eigenvalues of a %zu x %zu matrix: dsyevd returned %d", dim, dim,
-                           info[i]);
+    for (size_t i = 0; i < count && status == SR_OK; i++)
+        status = judge(info[i], jobs[i]->dim);
+    return status;
+}
+
+// ---- eigenproblems beside other work ------------------------------------------------------------
+
+typedef struct sr_eigen_crew {
+    sr_eigen_queue *queue;
+    pthread_t thread[SR_EIGEN_JOBS];
+    size_t workers;
+    int info[SR_EIGEN_JOBS];
+    atomic_size_t next; // job that nobody has begun
+    atomic_uint busy;
+} sr_eigen_crew;
+
+static void take_jobs(sr_eigen_crew *crew) {
+    size_t i;
+    while ((i = atomic_fetch_add(&crew->next, 1)) < crew->queue->count)
+        crew->info[i] = solve(crew->queue->job[i]);
+}
+
+static void *worker(void *user) {
+    sr_eigen_crew *crew = user;
+    take_jobs(crew);
+    atomic_fetch_sub(&crew->busy, 1);
+    return NULL;
+}
+
+sr_status sr_eigen_start(sr_eigen_queue *queue, unsigned threads) {
+    sr_eigen_crew *crew = queue->crew = sr_alloc(1, sizeof *crew);
+    if (!crew)
+        return SR_ERROR_MEMORY;
+    crew->queue = queue;
+    while (crew->workers < queue->count && crew->workers + 1 < threads) {
+        atomic_fetch_add(&crew->busy, 1);
+        if (pthread_create(&crew->thread[crew->workers], NULL, worker, crew) != 0) {
+            atomic_fetch_sub(&crew->busy, 1);
+            break;
+        }
+        crew->workers++;
     }
     return SR_OK;
+}
+
+unsigned sr_eigen_busy(const sr_eigen_queue *queue) {
+    return queue->crew ? atomic_load(&queue->crew->busy) : 0;
+}
+
+static void join(sr_eigen_crew *crew) {
+    for (size_t i = 0; i < crew->workers; i++)
+        pthread_join(crew->thread[i], NULL);
+    crew->workers = 0;
+}
+
+sr_status sr_eigen_wait(sr_eigen_queue *queue) {
+    sr_status status = SR_OK;
+    if (!queue->crew)
+        return SR_OK;
+    take_jobs(queue->crew);
+    join(queue->crew);
+    for (size_t i = 0; i < queue->count && status == SR_OK; i++)
+        status = judge(queue->crew->info[i], queue->job[i]->dim);
+    sr_free(queue->crew);
+    queue->crew = NULL;
+    return status;
+}
+
+void sr_eigen_abandon(sr_eigen_queue *queue) {
+    if (!queue->crew)
+        return;
+    atomic_store(&queue->crew->next, queue->count);
+    join(queue->crew);
+    sr_free(queue->crew);
+    queue->crew = NULL;
 }
 
 void sr_square_forms(size_t n, size_t dim, const float *x, const float *vectors, size_t count,

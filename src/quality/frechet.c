@@ -39,22 +39,6 @@
 #define NEGLIGIBLE 1e-5         // of the largest root: directions without variance have no say
 #define CHUNK ((size_t)1 << 21) // values of a block of rows: 16 MB
 
-typedef struct frechet {
-    const sr_rows *real, *fake;
-    const sr_metric_options *options;
-    unsigned threads;
-    size_t dim, rank, block;      // rows at a time
-    double trace_a;               // tr Ca
-    double *factor;               // (rank, dim)
-    int *pivot;                   // (dim): feature k of the factor is feature pivot[k] - 1
-    double *rows;                 // (block, dim): scratch
-    float *z;                     // (fake, rank): kept for the errors and the expansion
-    size_t *order;                // (fake): the shuffle
-    double *vectors, *s;          // (rank, rank), (rank): of all rows
-    double *gram, *z_sum, *y_sum; // (rank, rank), (rank), (dim): sums over the rows so far
-    double y_squares;
-} frechet;
-
 #define SIZES_MAX 1000
 typedef struct ladder {
     size_t count, n[SIZES_MAX]; // sizes, ascending; the last is all rows
@@ -64,17 +48,51 @@ typedef struct ladder {
     double root[SIZES_MAX]; // tr sqrt
 } ladder;
 
-static void clear(frechet *f) {
+typedef struct sr_frechet frechet;
+
+#define JOBS 3 // eigenproblems that are left to others: of all rows, and two for the expansion
+struct sr_frechet {
+    const sr_rows *real, *fake;
+    const sr_metric_options *options;
+    unsigned threads;
+    size_t dim, rank, block;      // rows at a time
+    double trace_a;               // tr Ca
+    double *factor;               // (rank, dim)
+    int *pivot;                   // (dim): feature k of the factor is feature pivot[k] - 1
+    double *rows;                 // (block, dim): scratch
+    float *z;                     // (influences[1], rank): kept for errors and expansion
+    size_t *order;                // (fake): the shuffle
+    double *vectors, *s;          // (rank, rank), (rank): of all rows
+    double *gram, *z_sum, *y_sum; // (rank, rank), (rank), (dim): sums over the rows so far
+    double y_squares;
+    bool errors;          // standard errors are wanted
+    size_t influences[2]; // real and fake rows whose influences are wanted
+    size_t *real_order;   // (influences[0]): these rows; of the fake ones, the first of the shuffle
+    ladder ladder;
+    size_t jobs, at[JOBS]; // at: the places of their sizes
+    sr_eigen_job job[JOBS];
+};
+
+void sr_frechet_destroy(frechet *f) {
+    if (!f)
+        return;
+    for (size_t j = 0; j < f->jobs; j++)
+        if (f->job[j].a != f->vectors) {
+            sr_free(f->job[j].a);
+            sr_free(f->job[j].values);
+        }
     sr_free(f->factor);
     sr_free(f->pivot);
     sr_free(f->rows);
     sr_free(f->z);
     sr_free(f->order);
+    sr_free(f->real_order);
     sr_free(f->vectors);
     sr_free(f->s);
     sr_free(f->gram);
     sr_free(f->z_sum);
     sr_free(f->y_sum);
+    sr_free(f);
 }
 
 // f->rows = rows [first, first + count), centred, features in the order of the factor's.
@@ -207,8 +225,8 @@ static sr_status take(frechet *f, size_t first, size_t last) {
         column_sums(count, rank, z, f->z_sum, f->threads);
         column_sums(count, dim, f->rows, f->y_sum, f->threads);
 #pragma omp parallel for num_threads(f->threads)
-        for (size_t i = 0; i < (f->z ? count : 0); i++)
-            for (size_t c = 0; c < rank; c++)
+        for (size_t i = 0; i < count; i++)
+            for (size_t c = 0; c < rank && first + i < f->influences[1]; c++)
                 f->z[(first + i) * rank + c] = (float)z[i * rank + c];
         f->y_squares += squares(count * dim, f->rows);
     }
@@ -218,20 +236,12 @@ static sr_status take(frechet *f, size_t first, size_t last) {
 
 // ---- influences ---------------------------------------------------------------------------------
 
-// Eigenvectors (rank, rank) in fp32, and 1 / s in place of s where `inverse`.
-static float *narrow(size_t count, const double *x) {
-    float *out = sr_alloc(count, sizeof *out);
-    for (size_t i = 0; i < count && out; i++)
-        out[i] = (float)x[i];
-    return out;
-}
-
-// out (n): the part of the influence of the rows' mean and trace; sign +1: fake, -1: real.
-static void plain_influence(const frechet *f, const sr_rows *x, const size_t *order, double sign,
-                            double *out) {
+// out (count): the part of the influence of the rows' mean and trace; sign +1: fake, -1: real.
+static void plain_influence(const frechet *f, const sr_rows *x, const size_t *order, size_t count,
+                            double sign, double *out) {
 #pragma omp parallel for num_threads(f->threads)
-    for (size_t i = 0; i < x->n; i++) {
-        const float *row = x->x + (order ? order[i] : i) * f->dim;
+    for (size_t i = 0; i < count; i++) {
+        const float *row = x->x + order[i] * f->dim;
         double sum = 0;
         for (size_t d = 0; d < f->dim; d++) {
             double y = row[d] - x->mean[d];
@@ -269,14 +279,14 @@ static void unwhiten(const frechet *f, float *narrowed) {
 // form (n): sum over k of s_k (u . v_k)^2, u = F'^-1 x, of all real rows, a block at a time. Of a
 // singular covariance the factor's first `rank` features say it all.
 static sr_status whitened_form(const frechet *f, float *narrowed, double *form) {
-    size_t n = f->real->n, rank = f->rank, dim = f->dim, block = n < f->block ? n : f->block;
+    size_t n = f->influences[0], rank = f->rank, dim = f->dim, block = n < f->block ? n : f->block;
     float *x = sr_alloc(block, rank * sizeof *x), *scratch = sr_alloc(block, rank * sizeof *x);
     bool failed = !x || !scratch;
     if (!failed)
         unwhiten(f, narrowed);
     for (size_t first = 0; first < n && !failed; first += block) {
         size_t count = n - first < block ? n - first : block;
-        centre(f, f->real, NULL, first, count);
+        centre(f, f->real, f->real_order, first, count);
 #pragma omp parallel for num_threads(f->threads)
         for (size_t i = 0; i < count; i++)
             for (size_t c = 0; c < rank; c++)
@@ -288,37 +298,39 @@ static sr_status whitened_form(const frechet *f, float *narrowed, double *form) 
     return failed ? SR_ERROR_MEMORY : SR_OK;
 }
 
-// narrowed: the eigenvectors, overwritten.
+// narrowed: the eigenvectors, overwritten. out, form (influences[0]); form: zeros, scratch.
 static sr_status real_influence(const frechet *f, float *narrowed, double *out, double *form) {
-    size_t n = f->real->n, rank = f->rank;
-    plain_influence(f, f->real, NULL, -1, out);
+    size_t count = f->influences[0], rank = f->rank;
+    plain_influence(f, f->real, f->real_order, count, -1, out);
     if (f->pivot && rank) {
         if (whitened_form(f, narrowed, form) != SR_OK)
             return SR_ERROR_MEMORY;
     } else if (!f->pivot) { // x = sqrt(n - 1) F' e_i
+        double scale = (double)(f->real->n - 1);
         for (size_t k = 0; k < rank; k++)
-            for (size_t i = 0; i < n; i++)
-                form[i] +=
-                    (double)(n - 1) * f->s[k] * f->vectors[k * rank + i] * f->vectors[k * rank + i];
+            for (size_t i = 0; i < count; i++) {
+                double v = f->vectors[k * rank + f->real_order[i]];
+                form[i] += scale * f->s[k] * v * v;
+            }
     }
-    subtract(n, out, form);
+    subtract(count, out, form);
     return SR_OK;
 }
 
-// rotated (m, rank): z in the eigenvectors.
+// rotated (influences[1], rank): z in the eigenvectors.
 static sr_status fake_influence(const frechet *f, const float *narrowed, float *rotated,
                                 double *out, double *form) {
-    size_t m = f->fake->n, rank = f->rank;
+    size_t count = f->influences[1], rank = f->rank;
     double *inverse = sr_alloc(rank, sizeof *inverse);
     if (!inverse)
         return SR_ERROR_MEMORY;
-    plain_influence(f, f->fake, f->order, 1, out);
+    plain_influence(f, f->fake, f->order, count, 1, out);
     for (size_t k = 0; k < rank; k++)
         inverse[k] = f->s[k] > NEGLIGIBLE * f->s[rank - 1] ? 1 / f->s[k] : 0;
     if (rank)
-        sr_square_forms(m, rank, f->z, narrowed, rank, inverse, form, f->threads, rotated);
+        sr_square_forms(count, rank, f->z, narrowed, rank, inverse, form, f->threads, rotated);
     sr_free(inverse);
-    subtract(m, out, form);
+    subtract(count, out, form);
     return SR_OK;
 }
 
@@ -357,7 +369,8 @@ static bool solved(const ladder *l, size_t i) {
 }
 
 // l->root of the sizes that were not solved. rotated (m, rank): z in the eigenvectors.
-static sr_status expand(const frechet *f, ladder *l, const float *rotated) {
+static sr_status expand(frechet *f, const float *rotated) {
+    ladder *l = &f->ladder;
     size_t rank = f->rank, done = 0, last = l->count - 1, middle = l->count / 2;
     double *gram = sr_alloc(rank, rank * sizeof *gram), *sum = sr_alloc(rank, sizeof *sum);
     double *terms = sr_alloc(rank, 2 * sizeof *terms), first[SIZES_MAX], second[SIZES_MAX];
@@ -391,7 +404,8 @@ static sr_status expand(const frechet *f, ladder *l, const float *rotated) {
 // ---- the distances ------------------------------------------------------------------------------
 
 // As in dgm-eval: evenly spaced from min(5000, share of the rows) to all.
-static void choose_sizes(const frechet *f, ladder *l) {
+static void choose_sizes(frechet *f) {
+    ladder *l = &f->ladder;
     size_t m = f->fake->n, count = f->options->frechet_sizes;
     bool many = f->options->which & SR_BIT(SR_FRECHET_INFINITY);
     double least = fmin(5000, fmax(floor((double)m * f->options->frechet_least_share), 2));
@@ -423,12 +437,12 @@ static double variance(size_t n, const double *influence) {
     return squares(n, influence) / (double)(n - 1);
 }
 
-static void store(const frechet *f, const ladder *l, const double *real, const double *fake,
-                  sr_metric_values *out) {
+static void store(const frechet *f, const double *real, const double *fake, sr_metric_values *out) {
+    const ladder *l = &f->ladder;
     double weight[SIZES_MAX], infinity = 0, factor = 0;
     size_t m = f->fake->n;
-    double of_real = real ? variance(f->real->n, real) / (double)f->real->n : NAN;
-    double of_fake = fake ? variance(m, fake) : NAN;
+    double of_real = f->errors ? variance(f->influences[0], real) / (double)f->real->n : NAN;
+    double of_fake = f->errors ? variance(f->influences[1], fake) : NAN;
     if (f->options->which & SR_BIT(SR_FRECHET)) {
         out->value[SR_FRECHET] = l->distance[l->count - 1];
         sr_interval(out, SR_FRECHET, sqrt(of_real + of_fake / (double)m), INFINITY, 0, INFINITY);
@@ -451,43 +465,60 @@ static void store(const frechet *f, const ladder *l, const double *real, const d
                 INFINITY);
 }
 
-// The eigenvalues of a batch of matrices (jobs of sizes `at`), the companion among them.
-static sr_status solve(const frechet *f, ladder *l, size_t count, sr_eigen_job *batch,
-                       const size_t *at, sr_eigen_job *beside) {
+// l->root of the matrices of a batch.
+static sr_status solve(frechet *f, size_t count, sr_eigen_job *batch, const size_t *at) {
     sr_eigen_job *jobs[SR_EIGEN_JOBS];
     for (size_t b = 0; b < count; b++)
         jobs[b] = batch + b;
-    if (beside)
-        jobs[count] = beside;
-    sr_status status = sr_eigen(count + (beside != NULL), jobs, f->threads);
+    sr_status status = sr_eigen(count, jobs, f->threads);
     for (size_t b = 0; b < count && status == SR_OK; b++)
-        l->root[at[b]] = root_trace(f->rank, batch[b].values);
+        f->ladder.root[at[b]] = root_trace(f->rank, batch[b].values);
     return status;
 }
 
-// l->plain of all sizes, l->root of those that are solved: matrices in batches, one a thread.
-static sr_status climb(frechet *f, ladder *l, bool vectors, sr_eigen_job *beside) {
+// The matrix of size i as a job for the queue; that of all rows with its eigenvectors.
+static sr_status add_job(frechet *f, size_t i, bool vectors) {
+    size_t rank = f->rank, j = f->jobs;
+    bool last = i == f->ladder.count - 1;
+    f->job[j] =
+        (sr_eigen_job){.vectors = last && vectors, .dim = rank, .a = f->vectors, .values = f->s};
+    if (!last) {
+        f->job[j].a = sr_alloc(rank, rank * sizeof(double));
+        f->job[j].values = sr_alloc(rank, sizeof(double));
+    }
+    f->jobs++;
+    if (!f->job[j].a || !f->job[j].values)
+        return SR_ERROR_MEMORY;
+    f->at[j] = i;
+    covariance(f, f->ladder.n[i], f->job[j].a);
+    return SR_OK;
+}
+
+// l->plain of all sizes. Where there is no expansion, l->root of all but the last: matrices in
+// batches, one a thread; the others become jobs.
+static sr_status climb(frechet *f, bool vectors) {
+    ladder *l = &f->ladder;
     size_t rank = f->rank, most = f->threads < 4 ? f->threads : 4, square = rank * rank, count = 0;
-    size_t at[4], last = l->count - 1;
-    most = last < most ? last : most;
-    double *m = sr_alloc(most, square * sizeof *m), *values = sr_alloc(most, rank * sizeof *m);
+    size_t at[4], last = l->count - 1,
+                  kept = l->expanded || most > last ? l->expanded ? 0 : last : most;
+    double *m = sr_alloc(kept, square * sizeof *m), *values = sr_alloc(kept, rank * sizeof *m);
     sr_eigen_job batch[4];
     sr_status status = m && values ? SR_OK : SR_ERROR_MEMORY;
     for (size_t i = 0; i <= last && status == SR_OK; i++) {
         if ((status = take(f, i ? l->n[i - 1] : 0, l->n[i])) != SR_OK)
             break;
         l->plain[i] = plain_terms(f, l->n[i]);
-        if (!solved(l, i))
-            continue;
-        batch[count] =
-            (sr_eigen_job){.dim = rank, .a = m + count * square, .values = values + count * rank};
-        if (i == last)
-            batch[count] = (sr_eigen_job){vectors, rank, f->vectors, f->s};
-        covariance(f, l->n[i], batch[count].a);
-        at[count++] = i;
-        if (count == most || i == last) {
-            status = solve(f, l, count, batch, at, i == last ? beside : NULL);
-            count = 0;
+        if (i == last || (l->expanded && solved(l, i))) {
+            status = add_job(f, i, vectors);
+        } else if (!l->expanded) {
+            batch[count] = (sr_eigen_job){
+                .dim = rank, .a = m + count * square, .values = values + count * rank};
+            covariance(f, l->n[i], batch[count].a);
+            at[count++] = i;
+            if (count == kept || i + 1 == last) {
+                status = solve(f, count, batch, at);
+                count = 0;
+            }
         }
     }
     sr_free(m);
@@ -505,40 +536,50 @@ static void keep(const frechet *f, double *real, double *fake, sr_detail *detail
     sr_free(fake);
 }
 
-static sr_status finish(const frechet *f, ladder *l, bool errors, sr_metric_values *out,
-                        sr_detail *detail) {
-    size_t rank = f->rank, n = f->real->n, m = f->fake->n, last = l->count - 1;
-    double *real = sr_alloc(n, sizeof *real), *fake = sr_alloc(m, sizeof *fake);
-    double *form = sr_alloc(n > m ? n : m, sizeof *form);
-    float *narrowed = NULL, *rotated = NULL;
-    sr_status status = real && fake && form ? SR_OK : SR_ERROR_MEMORY;
-    if (status == SR_OK && (errors || l->expanded)) {
-        narrowed = narrow(rank * rank, f->vectors);
-        rotated = sr_alloc(m, rank * sizeof *rotated);
-        status = narrowed && rotated ? fake_influence(f, narrowed, rotated, fake, form)
-                                     : SR_ERROR_MEMORY;
+// What the eigenvectors are for: influences of rows and the expansion.
+static sr_status use_vectors(frechet *f, double *real, double *fake) {
+    size_t rank = f->rank, n = f->influences[0], m = f->influences[1], more = n > m ? n : m;
+    double *form = sr_alloc(more, sizeof *form);
+    float *narrowed = sr_alloc(rank, rank * sizeof *narrowed);
+    float *rotated = sr_alloc(m, rank * sizeof *rotated);
+    sr_status status = form && narrowed && rotated ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK) {
+        sr_narrow(rank * rank, f->vectors, narrowed, f->threads);
+        status = fake_influence(f, narrowed, rotated, fake, form);
     }
-    if (status == SR_OK && l->expanded)
-        status = expand(f, l, rotated);
+    if (status == SR_OK && f->ladder.expanded)
+        status = expand(f, rotated);
     sr_free(rotated);
-    if (status == SR_OK && errors) {
-        memset(form, 0, (n > m ? n : m) * sizeof *form);
+    if (status == SR_OK && f->errors) {
+        memset(form, 0, more * sizeof *form);
         status = real_influence(f, narrowed, real, form);
     }
+    sr_free(form);
+    sr_free(narrowed);
+    return status;
+}
+
+sr_status sr_frechet_finish(frechet *f, sr_metric_values *out, sr_detail *detail) {
+    ladder *l = &f->ladder;
+    double *real = sr_alloc(f->influences[0], sizeof *real);
+    double *fake = sr_alloc(f->influences[1], sizeof *fake);
+    sr_status status = real && fake ? SR_OK : SR_ERROR_MEMORY;
+    for (size_t j = 0; j < f->jobs; j++)
+        l->root[f->at[j]] = root_trace(f->rank, f->job[j].values);
+    if (status == SR_OK && (f->errors || l->expanded))
+        status = use_vectors(f, real, fake);
     for (size_t i = 0; i < l->count; i++)
         l->distance[i] = l->plain[i] - 2 * l->root[i];
-    l->distance[last] = fmax(l->distance[last], 0);
+    l->distance[l->count - 1] = fmax(l->distance[l->count - 1], 0);
     if (status == SR_OK)
-        store(f, l, errors ? real : NULL, errors ? fake : NULL, out);
-    if (status == SR_OK && errors && detail) {
+        store(f, real, fake, out);
+    if (status == SR_OK && f->errors && detail) {
         keep(f, real, fake, detail);
         real = fake = NULL;
     }
     sr_free(real);
     sr_free(fake);
-    sr_free(form);
-    sr_free(narrowed);
-    return status;
+    return status == SR_OK ? SR_OK : sr_fail_context(status, "frechet: ");
 }
 
 static sr_status prepare(frechet *f) {
@@ -560,30 +601,49 @@ static sr_status prepare(frechet *f) {
     return f->gram && f->z_sum && f->vectors && f->s ? SR_OK : SR_ERROR_MEMORY;
 }
 
-sr_status sr_metric_frechet(const sr_rows *real, const sr_rows *fake,
-                            const sr_metric_options *options, unsigned threads,
-                            sr_eigen_job *beside, sr_metric_values *out, sr_detail *detail) {
+// Of all rows, unless nobody asks for each; and none where there is nothing to use them for.
+static sr_status choose_influences(frechet *f, bool detail) {
+    const size_t few = SR_INFLUENCE_ROWS, n = f->real->n, m = f->fake->n;
+    if (f->errors)
+        f->influences[0] = detail || !f->pivot || n < 2 * few ? n : few;
+    if (f->errors || f->ladder.expanded)
+        f->influences[1] = detail || f->ladder.expanded || m < 2 * few ? m : few;
+    f->real_order = sr_alloc(f->influences[0], sizeof *f->real_order);
+    f->z = sr_alloc(f->influences[1], f->rank * sizeof *f->z);
+    if (!f->real_order || !f->z)
+        return SR_ERROR_MEMORY;
+    for (size_t i = 0; i < f->influences[0]; i++)
+        f->real_order[i] = i * n / f->influences[0];
+    return SR_OK;
+}
+
+sr_status sr_frechet_start(const sr_rows *real, const sr_rows *fake,
+                           const sr_metric_options *options, bool detail, unsigned threads,
+                           sr_eigen_queue *queue, sr_frechet **out) {
     size_t square;
+    *out = NULL;
     if (real->dim > INT_MAX || !sr_size_mul(real->dim, real->dim, &square))
         return sr_fail(SR_ERROR_UNSUPPORTED, "frechet: %zu feature dimensions are too many",
                        real->dim);
-    frechet f = {
+    frechet *f = sr_alloc(1, sizeof *f);
+    if (!f)
+        return sr_fail_context(SR_ERROR_MEMORY, "frechet: ");
+    *f = (frechet){
         .real = real, .fake = fake, .options = options, .threads = threads, .dim = real->dim};
-    bool errors = !options->no_errors && real->n > 2 && fake->n > 2;
-    ladder *l = sr_alloc(1, sizeof *l);
-    sr_status status = l ? prepare(&f) : SR_ERROR_MEMORY;
+    f->errors = !options->no_errors && real->n > 2 && fake->n > 2;
+    sr_status status = prepare(f);
     if (status == SR_OK) {
-        choose_sizes(&f, l);
-        if (errors || l->expanded) {
-            f.z = sr_alloc(fake->n, f.rank * sizeof *f.z);
-            status = f.z ? SR_OK : SR_ERROR_MEMORY;
-        }
+        choose_sizes(f);
+        status = choose_influences(f, detail);
     }
     if (status == SR_OK)
-        status = climb(&f, l, errors || l->expanded, beside);
-    if (status == SR_OK)
-        status = finish(&f, l, errors, out, detail);
-    clear(&f);
-    sr_free(l);
-    return status == SR_OK ? SR_OK : sr_fail_context(status, "frechet: ");
+        status = climb(f, f->errors || f->ladder.expanded);
+    if (status != SR_OK) {
+        sr_frechet_destroy(f);
+        return sr_fail_context(status, "frechet: ");
+    }
+    for (size_t j = f->jobs; j-- > 0;) // the longest first
+        queue->job[queue->count++] = &f->job[j];
+    *out = f;
+    return SR_OK;
 }

@@ -54,20 +54,20 @@ static void visit_successor(void *user, unsigned thread, const sr_tile *t) {
 
 // The value of the given rank (from 0) among all squared distances: all of its digits, or the first
 // two and the middle of what the others may be.
-static sr_status select_rank(const sr_side *p, const sr_side *q, unsigned threads, uint64_t rank,
+static sr_status select_rank(const sr_side *p, const sr_side *q, sr_work *work, uint64_t rank,
                              histogram *h, double *value) {
     const int last = p->exact ? 0 : 64 - 2 * DIGIT_BITS;
     h->mask = h->prefix = 0;
     for (int shift = 64 - DIGIT_BITS; shift >= last; shift -= DIGIT_BITS) {
         h->shift = (unsigned)shift;
-        memset(h->count, 0, threads * DIGITS * sizeof *h->count);
-        sr_status status = sr_pair_sweep(p, q, false, threads, visit_digit, h);
+        memset(h->count, 0, work->threads * DIGITS * sizeof *h->count);
+        sr_status status = sr_pair_sweep(p, q, false, work, visit_digit, h);
         if (status != SR_OK)
             return status;
         uint64_t digit = 0;
         for (;; digit++) {
             uint64_t in_bin = 0;
-            for (unsigned t = 0; t < threads; t++)
+            for (unsigned t = 0; t < work->threads; t++)
                 in_bin += h->count[t * DIGITS + digit];
             if (rank < in_bin || digit == DIGITS - 1)
                 break;
@@ -82,15 +82,15 @@ static sr_status select_rank(const sr_side *p, const sr_side *q, unsigned thread
 }
 
 // The least value above `low`, or `low` again where more than total / 2 values are <= low.
-static sr_status successor(const sr_side *p, const sr_side *q, unsigned threads, uint64_t total,
+static sr_status successor(const sr_side *p, const sr_side *q, sr_work *work, uint64_t total,
                            histogram *h, double low, double *high) {
     h->value = low;
-    for (unsigned t = 0; t < threads; t++)
+    for (unsigned t = 0; t < work->threads; t++)
         h->next[8 * t] = INFINITY;
-    sr_status status = sr_pair_sweep(p, q, false, threads, visit_successor, h);
+    sr_status status = sr_pair_sweep(p, q, false, work, visit_successor, h);
     uint64_t at_most = 0;
     double next = INFINITY;
-    for (unsigned t = 0; t < threads; t++) {
+    for (unsigned t = 0; t < work->threads; t++) {
         at_most += h->at_most[8 * t];
         next = fmin(next, h->next[8 * t]);
     }
@@ -98,21 +98,21 @@ static sr_status successor(const sr_side *p, const sr_side *q, unsigned threads,
     return status;
 }
 
-static sr_status median_of(const sr_side *p, const sr_side *q, unsigned threads, double *median) {
+static sr_status median_of(const sr_side *p, const sr_side *q, sr_work *work, double *median) {
     size_t total;
     if (!sr_size_mul(p->rows->n, q->rows->n, &total))
         return sr_fail(SR_ERROR_ARGUMENT, "%zu x %zu distances are too many to count", p->rows->n,
                        q->rows->n);
-    histogram h = {.count = sr_alloc(threads, DIGITS * sizeof(uint64_t)),
-                   .at_most = sr_alloc(threads, 8 * sizeof(uint64_t)),
-                   .next = sr_alloc(threads, 8 * sizeof(double))};
+    histogram h = {.count = sr_alloc(work->threads, DIGITS * sizeof(uint64_t)),
+                   .at_most = sr_alloc(work->threads, 8 * sizeof(uint64_t)),
+                   .next = sr_alloc(work->threads, 8 * sizeof(double))};
     double low = 0, high = 0;
     sr_status status = h.count && h.at_most && h.next ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = select_rank(p, q, threads, (total - 1) / 2, &h, &low);
+        status = select_rank(p, q, work, (total - 1) / 2, &h, &low);
     high = low;
     if (status == SR_OK && total % 2 == 0 && p->exact)
-        status = successor(p, q, threads, total, &h, low, &high);
+        status = successor(p, q, work, total, &h, low, &high);
     *median = (sqrt(low) + sqrt(high)) / 2;
     sr_free(h.count);
     sr_free(h.at_most);
@@ -135,7 +135,7 @@ static sr_rows spaced(const sr_rows *x, bool exact) {
     return part;
 }
 
-sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, unsigned threads,
+sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, sr_work *work,
                              double *median) {
     bool exact = sr_pairs_exact(real->n, fake->n, real->dim);
     sr_rows a = spaced(real, exact), b = spaced(fake, exact);
@@ -145,11 +145,11 @@ sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, unsigned 
     if (status == SR_OK && frame)
         status = sr_frame_create(&a, &b, frame);
     if (status == SR_OK)
-        status = sr_side_create(&a, frame, threads, &p);
+        status = sr_side_create(&a, frame, sr_work_threads(work), &p);
     if (status == SR_OK)
-        status = sr_side_create(&b, frame, threads, &q);
+        status = sr_side_create(&b, frame, sr_work_threads(work), &q);
     if (status == SR_OK)
-        status = median_of(&p, &q, threads, median);
+        status = median_of(&p, &q, work, median);
     sr_side_clear(&p);
     sr_side_clear(&q);
     sr_frame_clear(&around);

@@ -160,47 +160,119 @@ static void start_values(size_t n_real, size_t n_fake, const sr_metric_options *
         out->mmd2_fixed[i] = out->mmd2_fixed_error[i] = NAN;
 }
 
-sr_status sr_metrics_go_on(const sr_monitor *monitor) {
-    return sr_monitor_stop(monitor)
+// ---- the work -----------------------------------------------------------------------------------
+
+unsigned sr_work_threads(const sr_work *work) {
+    unsigned busy = work->beside ? sr_eigen_busy(work->beside) : 0;
+    return busy < work->threads ? work->threads - busy : 1;
+}
+
+sr_status sr_work_advance(sr_work *work, double done) {
+    work->done += done;
+    if (work->progress)
+        sr_monitor_progress(work->monitor, "scores", work->what, fmin(work->done, work->total),
+                            work->total);
+    return sr_monitor_stop(work->monitor)
                ? sr_fail(SR_ERROR_INTERRUPTED, "stopped before the scores were done")
                : SR_OK;
 }
 
-// What is read off eigenvalues: Vendi's are found while Frechet's keep another thread busy.
-static sr_status spectra(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
-                         unsigned threads, sr_metric_values *out, sr_detail *detail) {
-    bool vendi = options->which & SR_BIT(SR_VENDI), frechet = options->which & BOTH_FRECHET;
-    sr_vendi v = {0};
-    sr_status status = vendi ? sr_vendi_start(fake, options, threads, &v) : SR_OK;
-    if (status == SR_OK && frechet)
-        status = sr_metric_frechet(real, fake, options, threads, v.job, out, detail);
-    else if (status == SR_OK && vendi)
-        status = sr_eigen(1, &v.job, 1);
-    if (status == SR_OK && vendi)
-        status = sr_vendi_finish(&v, fake, options, threads, out);
-    sr_vendi_clear(&v);
+// Multiply-adds, roughly, for progress alone: those of matrices count as often as they take longer
+// than a product of rows.
+static double cost_of_pairs(double n, double m, double dim) {
+    return (n * n / 2 + m * m / 2 + n * m) * dim;
+}
+
+static double cost_of_spectra(const sr_metric_options *o, double n, double m, double dim) {
+    double frechet = o->which & BOTH_FRECHET ? (2 * n + 3 * m + 15 * dim) * dim * dim : 0;
+    double side = fmin(m, dim), vendi = (m + 15 * side) * dim * side;
+    return frechet + (o->which & SR_BIT(SR_VENDI) ? vendi : 0);
+}
+
+static double cost_of_sliced(const sr_metric_options *o, double n, double m, double dim) {
+    return 3 * (double)o->projection_count * (n + m) * (dim + 60);
+}
+
+static double cost_of_test(double n, double m, double dim) {
+    return 120 * (n + m) * dim;
+}
+
+static double total_cost(const sr_rows *real, const sr_rows *fake, const sr_metric_options *o) {
+    double n = (double)real->n, m = (double)fake->n, dim = (double)real->dim;
+    return (o->which & PAIRWISE || o->rows ? cost_of_pairs(n, m, dim) : 0) +
+           cost_of_spectra(o, n, m, dim) +
+           (o->which & SR_BIT(SR_SLICED_W2) ? cost_of_sliced(o, n, m, dim) : 0) +
+           (o->which & SR_BIT(SR_C2ST_ACCURACY) ? cost_of_test(n, m, dim) : 0);
+}
+
+// ---- the computations ---------------------------------------------------------------------------
+
+// All but what is read off eigenvalues.
+static sr_status others(const sr_rows *real, const sr_rows *fake, const sr_metric_options *o,
+                        sr_work *work, sr_metric_values *out, sr_detail *detail) {
+    double n = (double)real->n, m = (double)fake->n, dim = (double)real->dim;
+    sr_status status = SR_OK;
+    if (o->which & PAIRWISE || o->rows) {
+        work->what = "pairs of rows";
+        status = sr_metric_pairwise(real, fake, o, work, out, detail);
+    }
+    if (status == SR_OK && o->which & SR_BIT(SR_SLICED_W2)) {
+        work->what = "sliced W2";
+        status = sr_work_advance(work, 0);
+        if (status == SR_OK)
+            status = sr_metric_sliced(real, fake, o, sr_work_threads(work), out);
+        work->done += cost_of_sliced(o, n, m, dim);
+    }
+    if (status == SR_OK && o->which & SR_BIT(SR_C2ST_ACCURACY)) {
+        work->what = "two-sample test";
+        status = sr_work_advance(work, 0);
+        if (status == SR_OK)
+            status = sr_metric_c2st(real, fake, o, sr_work_threads(work), out);
+        work->done += cost_of_test(n, m, dim);
+    }
     return status;
 }
 
-static sr_status compute(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
+// Eigenproblems do not share a thread's work with others, so they are solved beside the rest.
+static sr_status compute(const sr_rows *real, const sr_rows *fake, const sr_metric_options *o,
                          sr_metric_values *out, sr_detail *detail) {
-    unsigned threads = sr_threads_resolve(options->threads);
+    bool vendi = o->which & SR_BIT(SR_VENDI), frechet = o->which & BOTH_FRECHET;
+    double spectra = cost_of_spectra(o, (double)real->n, (double)fake->n, (double)real->dim);
+    sr_work work = {.threads = sr_threads_resolve(o->threads),
+                    .monitor = o->monitor,
+                    .progress = o->progress,
+                    .what = "covariances",
+                    .total = total_cost(real, fake, o)};
     if ((double)real->n * (double)fake->n * (double)real->dim < ALONE)
-        threads = 1;
-    sr_status status = sr_metrics_go_on(options->monitor);
+        work.threads = 1;
+    sr_eigen_queue queue = {0};
+    sr_frechet *f = NULL;
+    sr_vendi v = {0};
+    sr_status status = sr_work_advance(&work, 0);
+    if (status == SR_OK && frechet)
+        status = sr_frechet_start(real, fake, o, detail, work.threads, &queue, &f);
+    if (status == SR_OK && vendi)
+        status = sr_vendi_start(fake, o, work.threads, &queue, &v);
+    if (status == SR_OK && queue.count)
+        status = sr_eigen_start(&queue, work.threads);
+    work.beside = &queue;
+    work.done += spectra / 2;
     if (status == SR_OK)
-        status = spectra(real, fake, options, threads, out, detail);
-    if (status == SR_OK && (options->which & PAIRWISE || options->rows))
-        status = sr_metric_pairwise(real, fake, options, threads, out, detail);
+        status = others(real, fake, o, &work, out, detail);
+    work.what = "eigenvalues";
+    if (status == SR_OK && queue.count)
+        status = sr_work_advance(&work, 0);
     if (status == SR_OK)
-        status = sr_metrics_go_on(options->monitor);
-    if (status == SR_OK && options->which & SR_BIT(SR_SLICED_W2))
-        status = sr_metric_sliced(real, fake, options, threads, out);
-    if (status == SR_OK)
-        status = sr_metrics_go_on(options->monitor);
-    if (status == SR_OK && options->which & SR_BIT(SR_C2ST_ACCURACY))
-        status = sr_metric_c2st(real, fake, options, threads, out);
-    return status;
+        status = sr_eigen_wait(&queue);
+    sr_eigen_abandon(&queue);
+    if (status == SR_OK && frechet)
+        status = sr_frechet_finish(f, out, detail);
+    if (status == SR_OK && vendi)
+        status = sr_vendi_finish(&v, fake, o, work.threads, out);
+    sr_frechet_destroy(f);
+    sr_vendi_clear(&v);
+    work.what = "";
+    return status == SR_OK ? sr_work_advance(&work, work.total - work.done) : status;
 }
 
 sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, const float *fake,

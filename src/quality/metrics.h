@@ -60,7 +60,6 @@ typedef struct sr_side {
     double *gain;    // (n): |x - centre|^2 less norm
     double *shift;   // (n): x.centre - |centre|^2 / 2; the two rows' belong to a product x.y
     double *error;   // (n): |e - P e|
-    const sr_monitor *monitor; // NULL, or may stop a sweep of rows of this side
 } sr_side;
 
 #define SR_PANEL 8
@@ -92,13 +91,29 @@ typedef struct sr_tile {
 
 typedef void (*sr_tile_visit)(void *user, unsigned thread, const sr_tile *tile);
 
+// What a computation may use, whom it tells, and what goes on beside it.
+typedef struct sr_work {
+    unsigned threads;
+    const sr_monitor *monitor;           // NULL, or may stop it
+    bool progress;                       // the monitor is told how far it is
+    const struct sr_eigen_queue *beside; // NULL, or keeps some of the threads busy
+    const char *what;                    // is being done: told to the monitor
+    double done, total;                  // of the whole, in multiply-adds
+} sr_work;
+
+// Threads that nothing beside keeps busy, at least one.
+unsigned sr_work_threads(const sr_work *work);
+// Tells the monitor; SR_ERROR_INTERRUPTED where it says stop.
+sr_status sr_work_advance(sr_work *work, double done);
+
 // Visits all pairs of p and q once; p == q: each unordered pair once, apart from the diagonal
 // tiles. The sweep goes in waves. Within a wave no two tiles share rows of p, nor rows of q, and
 // the waves come in a fixed order: a visitor may add to what belongs to a row of p in one array and
 // to a row of q in another without locks, and gets the same bits for any number of threads.
-// SR_ERROR_INTERRUPTED between two waves, where the monitor of p says stop.
-sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned threads,
+// SR_ERROR_INTERRUPTED between two waves, where the monitor says stop.
+sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, sr_work *work,
                         sr_tile_visit visit, void *user);
+double sr_pair_cost(const sr_side *p, const sr_side *q);  // multiply-adds of a sweep
 size_t sr_pair_edge(const sr_side *p, const sr_side *q);  // rows and columns of a tile
 size_t sr_pair_tiles(const sr_side *p, const sr_side *q); // numbers of tiles of a sweep
 // out (rows, SR_TILE): products of rows of integers, a and b at the panel of the first row. sums
@@ -113,7 +128,7 @@ double sr_tile_exact(const sr_side *p, const sr_side *q, const sr_tile *tile, si
 // values when their number is even, as NumPy's). On the exact path of all of them; on the fast one
 // of those between SR_MEDIAN_ROWS evenly spaced rows of each.
 #define SR_MEDIAN_ROWS 2048
-sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, unsigned threads,
+sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, sr_work *work,
                              double *median);
 
 // ---- what a sweep collects ----------------------------------------------------------------------
@@ -221,8 +236,6 @@ typedef struct sr_detail {
     double replicate[SR_METRIC_COUNT][SR_REPLICATES]; // NaN where the metric has none
 } sr_detail;
 
-// SR_ERROR_INTERRUPTED where the monitor (NULL: none) says stop.
-sr_status sr_metrics_go_on(const sr_monitor *monitor);
 void sr_detail_clear(sr_detail *detail);
 // sr_metrics with the detail (NULL: none).
 sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, const float *fake,
@@ -239,18 +252,38 @@ typedef struct sr_eigen_job {
     double *a, *values;
 } sr_eigen_job;
 
-// `beside`, unless NULL, is solved on the way, by the side of the problems of its own.
-sr_status sr_metric_frechet(const sr_rows *real, const sr_rows *fake,
-                            const sr_metric_options *options, unsigned threads,
-                            sr_eigen_job *beside, sr_metric_values *out, sr_detail *detail);
+// Jobs that are solved on threads of their own while the caller does something else.
+typedef struct sr_eigen_queue {
+    size_t count;
+    sr_eigen_job *job[SR_EIGEN_JOBS];
+    struct sr_eigen_crew *crew; // NULL before sr_eigen_start
+} sr_eigen_queue;
 
-// Between start and finish the caller has the eigenvalues of `job` computed.
+// On all threads but one, a thread a job; with one thread alone, or none to be had, sr_eigen_wait
+// solves them.
+sr_status sr_eigen_start(sr_eigen_queue *queue, unsigned threads);
+unsigned sr_eigen_busy(const sr_eigen_queue *queue); // threads
+// Solves with the others what is not begun, and waits for all.
+sr_status sr_eigen_wait(sr_eigen_queue *queue);
+// Waits for what is begun; the rest stays unsolved.
+void sr_eigen_abandon(sr_eigen_queue *queue);
+
+// Frechet distances: `start` reads the rows and puts its eigenproblems into the queue, `finish`
+// wants them solved.
+typedef struct sr_frechet sr_frechet;
+sr_status sr_frechet_start(const sr_rows *real, const sr_rows *fake,
+                           const sr_metric_options *options, bool detail, unsigned threads,
+                           sr_eigen_queue *queue, sr_frechet **out);
+sr_status sr_frechet_finish(sr_frechet *frechet, sr_metric_values *out, sr_detail *detail);
+void sr_frechet_destroy(sr_frechet *frechet);
+
+// Likewise.
 typedef struct sr_vendi {
     sr_eigen_job *job;
     bool tall; // more rows than features
 } sr_vendi;
 sr_status sr_vendi_start(const sr_rows *fake, const sr_metric_options *options, unsigned threads,
-                         sr_vendi *out);
+                         sr_eigen_queue *queue, sr_vendi *out);
 sr_status sr_vendi_finish(const sr_vendi *vendi, const sr_rows *fake,
                           const sr_metric_options *options, unsigned threads,
                           sr_metric_values *out);
@@ -263,8 +296,8 @@ sr_status sr_metric_c2st(const sr_rows *real, const sr_rows *fake, const sr_metr
 // All that is read off pairs of rows: KID, precision, recall, density, coverage, MMD, energy
 // distance, 1-NN accuracy, nearest rows.
 sr_status sr_metric_pairwise(const sr_rows *real, const sr_rows *fake,
-                             const sr_metric_options *options, unsigned threads,
-                             sr_metric_values *out, sr_detail *detail);
+                             const sr_metric_options *options, sr_work *work, sr_metric_values *out,
+                             sr_detail *detail);
 
 // The three sweeps of sr_metric_pairwise, and what is read off them.
 typedef struct sr_pairwise {
@@ -304,11 +337,16 @@ void sr_multiply_transposed(size_t n, size_t k, size_t columns, const double *a,
 // errors. scratch: (n, count).
 void sr_square_forms(size_t n, size_t dim, const float *x, const float *vectors, size_t count,
                      const double *weight, double *out, unsigned threads, float *scratch);
+// out (n) = x in float.
+void sr_narrow(size_t n, const double *x, float *out, unsigned threads);
 // c (dim, dim) += x' x, x (n, dim); what lies below the diagonal is not kept.
 void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads);
 // Likewise for rows in float, whose products are sums in float of up to 512 rows, added in double.
 void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads);
 // Solves the jobs side by side, each on one thread.
 sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads);
+// Rows of which the spread of influences is taken where nobody wants to know them one by one: the
+// standard error is then known to about 1.5%.
+#define SR_INFLUENCE_ROWS 2048
 
 #endif

@@ -430,19 +430,24 @@ static bool tile_of(const sr_side *p, const sr_side *q, size_t wave, size_t numb
     return !tile->self || 2 * wave < across || (2 * wave == across && number < across / 2);
 }
 
-sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned threads,
+double sr_pair_cost(const sr_side *p, const sr_side *q) {
+    double pairs = (double)p->rows->n * (double)q->rows->n / (p == q ? 2 : 1);
+    return pairs * (double)p->rows->dim * (p->exact ? 8 : 1);
+}
+
+sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, sr_work *work,
                         sr_tile_visit visit, void *user) {
     size_t edge = sr_pair_edge(p, q), down = (p->rows->n + edge - 1) / edge,
            across = (q->rows->n + edge - 1) / edge, longer = down > across ? down : across;
-    workspace *spaces = sr_alloc(threads, sizeof *spaces);
+    size_t waves = p == q ? across / 2 + 1 : longer;
+    double cost = sr_pair_cost(p, q) / (double)waves;
+    workspace *spaces = sr_alloc(work->threads, sizeof *spaces);
     if (!spaces)
         return SR_ERROR_MEMORY;
     group_kernel kernel = group_kernel_get();
-    sr_status status = SR_OK;
-    for (size_t wave = 0; wave < longer; wave++) {
-        if ((status = sr_metrics_go_on(p->monitor)) != SR_OK)
-            break;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    sr_status status = sr_work_advance(work, 0);
+    for (size_t wave = 0; wave < waves && status == SR_OK; wave++) {
+#pragma omp parallel for schedule(dynamic) num_threads(sr_work_threads(work))
         for (size_t number = 0; number < smaller(down, across); number++) {
             unsigned thread = (unsigned)omp_get_thread_num();
             workspace *w = spaces + thread;
@@ -461,6 +466,7 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, unsigned t
             tile.column_gain = q->exact ? NULL : q->gain + tile.column;
             visit(user, thread, &tile);
         }
+        status = sr_work_advance(work, cost);
     }
     sr_free(spaces);
     return status;

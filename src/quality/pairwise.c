@@ -46,7 +46,7 @@ static sr_status add_lists(const sr_pairwise *s, const sr_side *own, const sr_si
 }
 
 static sr_status add_subsets(const sr_pairwise *s, const sr_side *p, const sr_side *q,
-                             const double *member[2], unsigned threads, sr_collector *c) {
+                             const double *member[2], sr_work *work, sr_collector *c) {
     if (!wants(s->options, SR_BIT(SR_KID_SUBSETS)))
         return SR_OK;
     size_t subsets = s->options->kid_subsets, sums, scratch;
@@ -57,7 +57,7 @@ static sr_status add_subsets(const sr_pairwise *s, const sr_side *p, const sr_si
         !sr_size_mul(SR_TILE * sizeof(double), SR_TILE + subsets, &scratch))
         return SR_ERROR_MEMORY;
     c->subset_sum = sr_alloc(sums, sizeof(double));
-    c->scratch = sr_alloc(threads, scratch);
+    c->scratch = sr_alloc(work->threads, scratch);
     return c->subset_sum && c->scratch ? SR_OK : SR_ERROR_MEMORY;
 }
 
@@ -81,7 +81,7 @@ static sr_status add_balls(sr_pairwise *s, sr_collector *c) {
 // ---- the sweeps ---------------------------------------------------------------------------------
 
 static sr_status self_sweep(sr_pairwise *s, int set, const sr_side *side, double bandwidth,
-                            const double *member, unsigned threads) {
+                            const double *member, sr_work *work) {
     const sr_metric_options *o = s->options;
     sr_collector *c = &s->self[set];
     size_t n = side->rows->n, length = 0;
@@ -95,13 +95,13 @@ static sr_status self_sweep(sr_pairwise *s, int set, const sr_side *side, double
     *c = (sr_collector){.p = side, .q = side};
     sr_status status = add_sums(o, bandwidth, side, side, c);
     if (status == SR_OK)
-        status = add_subsets(s, side, side, (const double *[]){member, member}, threads, c);
+        status = add_subsets(s, side, side, (const double *[]){member, member}, work, c);
     if (status == SR_OK)
         status = add_lists(s, side, side, length, c->row_list);
     if (status == SR_OK)
         status = add_lists(s, side, side, length, c->column_list);
     if (status == SR_OK)
-        status = sr_pair_sweep(side, side, c->kernels[SR_SUM_KID], threads, sr_collect, c);
+        status = sr_pair_sweep(side, side, c->kernels[SR_SUM_KID], work, sr_collect, c);
     if (status != SR_OK)
         return status;
     for (int kernel = 0; kernel < SR_SUM_COUNT; kernel++)
@@ -109,13 +109,13 @@ static sr_status self_sweep(sr_pairwise *s, int set, const sr_side *side, double
             c->row_sum[kernel][i] += c->column_sum[kernel][i];
     for (int l = 0; l < 2; l++) {
         sr_lists_merge(&c->row_list[l], &c->column_list[l]);
-        sr_lists_settle(&c->row_list[l], threads);
+        sr_lists_settle(&c->row_list[l], sr_work_threads(work));
     }
     return SR_OK;
 }
 
 static sr_status cross_sweep(sr_pairwise *s, const sr_side *real, const sr_side *fake,
-                             double bandwidth, const double *member[2], unsigned threads) {
+                             double bandwidth, const double *member[2], sr_work *work) {
     const sr_metric_options *o = s->options;
     sr_collector *c = &s->cross;
     bool one_nn = wants(o, SR_BIT(SR_ONE_NN_ACCURACY));
@@ -125,7 +125,7 @@ static sr_status cross_sweep(sr_pairwise *s, const sr_side *real, const sr_side 
     *c = (sr_collector){.p = real, .q = fake};
     sr_status status = add_sums(o, bandwidth, real, fake, c);
     if (status == SR_OK)
-        status = add_subsets(s, real, fake, member, threads, c);
+        status = add_subsets(s, real, fake, member, work, c);
     if (status == SR_OK)
         status = add_lists(s, real, fake, row_length, c->row_list);
     if (status == SR_OK)
@@ -133,10 +133,10 @@ static sr_status cross_sweep(sr_pairwise *s, const sr_side *real, const sr_side 
     if (status == SR_OK && wants(o, SR_NEIGHBOUR_METRICS))
         status = add_balls(s, c);
     if (status == SR_OK)
-        status = sr_pair_sweep(real, fake, c->kernels[SR_SUM_KID], threads, sr_collect, c);
+        status = sr_pair_sweep(real, fake, c->kernels[SR_SUM_KID], work, sr_collect, c);
     for (int l = 0; l < 2 && status == SR_OK; l++) {
-        sr_lists_settle(&c->row_list[l], threads);
-        sr_lists_settle(&c->column_list[l], threads);
+        sr_lists_settle(&c->row_list[l], sr_work_threads(work));
+        sr_lists_settle(&c->column_list[l], sr_work_threads(work));
     }
     return status;
 }
@@ -212,35 +212,33 @@ static sr_status finish(const sr_pairwise *s, size_t subset_rows, sr_metric_valu
 }
 
 static sr_status sweeps(sr_pairwise *s, const sr_rows *real, const sr_rows *fake, sr_side side[2],
-                        double bandwidth, const double *member[2], unsigned threads) {
+                        double bandwidth, const double *member[2], sr_work *work) {
     sr_frame around = {0}, *frame = sr_pairs_exact(s->n, s->m, real->dim) ? NULL : &around;
     sr_status status = frame ? sr_frame_create(real, fake, frame) : SR_OK;
     if (status == SR_OK)
-        status = sr_side_create(real, frame, threads, &side[0]);
-    side[0].monitor = s->options->monitor;
+        status = sr_side_create(real, frame, sr_work_threads(work), &side[0]);
     if (status == SR_OK)
-        status = self_sweep(s, 0, &side[0], bandwidth, member[0], threads);
+        status = self_sweep(s, 0, &side[0], bandwidth, member[0], work);
     if (status == SR_OK && frame)
         sr_frame_centre(frame, fake);
     if (status == SR_OK)
-        status = sr_side_create(fake, frame, threads, &side[1]);
-    side[1].monitor = s->options->monitor;
+        status = sr_side_create(fake, frame, sr_work_threads(work), &side[1]);
     if (status == SR_OK)
-        status = self_sweep(s, 1, &side[1], bandwidth, member[1], threads);
+        status = self_sweep(s, 1, &side[1], bandwidth, member[1], work);
     if (status == SR_OK && frame) { // across, one centre for both
         sr_side_clear(&side[1]);
         sr_frame_centre(frame, real);
-        status = sr_side_create(fake, frame, threads, &side[1]);
+        status = sr_side_create(fake, frame, sr_work_threads(work), &side[1]);
     }
     if (status == SR_OK)
-        status = cross_sweep(s, &side[0], &side[1], bandwidth, member, threads);
+        status = cross_sweep(s, &side[0], &side[1], bandwidth, member, work);
     sr_frame_clear(&around);
     return status;
 }
 
 sr_status sr_metric_pairwise(const sr_rows *real, const sr_rows *fake,
-                             const sr_metric_options *options, unsigned threads,
-                             sr_metric_values *out, sr_detail *detail) {
+                             const sr_metric_options *options, sr_work *work, sr_metric_values *out,
+                             sr_detail *detail) {
     sr_pairwise s = {.options = options, .n = real->n, .m = fake->n};
     sr_side side[2] = {{0}, {0}};
     double bandwidth = options->bandwidth, *member[2] = {NULL, NULL};
@@ -248,7 +246,7 @@ sr_status sr_metric_pairwise(const sr_rows *real, const sr_rows *fake,
     s.k = wants(options, SR_NEIGHBOUR_METRICS) ? options->k : 0;
     s.paired = s.n < s.m ? s.n : s.m;
     if (wants(options, SR_BIT(SR_MMD2_RBF)) && bandwidth == 0)
-        status = sr_median_distance(real, fake, threads, &bandwidth);
+        status = sr_median_distance(real, fake, work, &bandwidth);
     if (wants(options, SR_BIT(SR_MMD2_RBF)))
         out->bandwidth = bandwidth;
     size_t rows = options->kid_subset_size < s.paired ? options->kid_subset_size : s.paired;
@@ -259,8 +257,8 @@ sr_status sr_metric_pairwise(const sr_rows *real, const sr_rows *fake,
     if (status == SR_OK)
         status = draw_groups(&s);
     if (status == SR_OK)
-        status = sweeps(&s, real, fake, side, bandwidth, (const double *[]){member[0], member[1]},
-                        threads);
+        status =
+            sweeps(&s, real, fake, side, bandwidth, (const double *[]){member[0], member[1]}, work);
     if (status == SR_OK)
         status = finish(&s, rows, out, detail);
     sr_free(s.cross.row_ball.reach);

@@ -162,6 +162,7 @@ static void check_sums(const sets *s, double tolerance) {
     sr_rows real, fake;
     sr_side side[2][2];
     sums sum[2] = {{0, 0}, {0, 0}};
+    sr_work work = {.threads = 1};
     must(sr_rows_create("real", N, s->real, DIM, &real));
     must(sr_rows_create("fake", M, s->fake, DIM, &fake));
     sr_frame frame;
@@ -169,7 +170,7 @@ static void check_sums(const sets *s, double tolerance) {
     for (int exact = 0; exact < 2; exact++) {
         must(sr_side_create(&real, exact ? NULL : &frame, 1, &side[exact][0]));
         must(sr_side_create(&fake, exact ? NULL : &frame, 1, &side[exact][1]));
-        must(sr_pair_sweep(&side[exact][0], &side[exact][1], true, 1, add, &sum[exact]));
+        must(sr_pair_sweep(&side[exact][0], &side[exact][1], true, &work, add, &sum[exact]));
     }
     assert_true(fabs(sum[0].distance - sum[1].distance) <= tolerance * sum[1].distance);
     assert_true(fabs(sum[0].kernel - sum[1].kernel) <= tolerance * fabs(sum[1].kernel));
@@ -201,6 +202,7 @@ static void error_holds(void *user, unsigned thread, const sr_tile *t) {
 }
 
 static void test_error(void **state) {
+    sr_work work = {.threads = 1};
     sets s = make(100, 1e-4f);
     sr_rows real, fake;
     sr_side side[2];
@@ -211,7 +213,7 @@ static void test_error(void **state) {
     must(sr_side_create(&real, &frame, 1, &side[0]));
     must(sr_side_create(&fake, &frame, 1, &side[1]));
     sr_frame_clear(&frame);
-    must(sr_pair_sweep(&side[0], &side[1], false, 1, error_holds, side));
+    must(sr_pair_sweep(&side[0], &side[1], false, &work, error_holds, side));
     sr_side_clear(&side[0]);
     sr_side_clear(&side[1]);
     sr_rows_clear(&real);
