@@ -11,8 +11,9 @@
 // difference of the two MMD^2 is that difference of means: with w(y) = 2 mean_z k(y, z) - 2 mean_x
 // k(y, x), z over A and B alike, mean_A w - mean_B w = MMD^2(A) - MMD^2(B) (but for the diagonal;
 // likewise the energy distance). For frechet it is so to first order. Density and precision are
-// means of a score of each row by themselves. Recall and coverage are not; theirs is the t test of
-// the jack-knife.
+// means of a score of each row by themselves. Recall and coverage are not: they are computed anew
+// for each division (ball_permutation.c), but where one set is tiny beside the other; then recall's
+// is the t test of the jack-knife.
 #include "metrics.h"
 
 #include <math.h>
@@ -105,7 +106,23 @@ static sr_estimate metric_estimate(const sr_metric_values *values, int m) {
     return (sr_estimate){values->value[m], values->error[m], values->low[m], values->high[m]};
 }
 
-static sr_status judge(comparison *c, size_t permutations, sr_difference *out) {
+static sr_status permute_balls(const comparison *c, const float *both, size_t permutations,
+                               sr_difference *out) {
+    const sr_metric of[2] = {SR_RECALL, SR_COVERAGE};
+    double p[2];
+    if (!(c->options.which & (SR_BIT(SR_RECALL) | SR_BIT(SR_COVERAGE))))
+        return SR_OK;
+    sr_status status = sr_ball_permutation(c->n, c->real, c->n_a, c->n_b, both, c->dim, &c->options,
+                                           permutations, &p[0], &p[1]);
+    for (int i = 0; i < 2 && status == SR_OK; i++)
+        if (!isnan(p[i])) {
+            out[of[i]].p = p[i];
+            out[of[i]].test = SR_TEST_PERMUTATION;
+        }
+    return status;
+}
+
+static sr_status judge(comparison *c, const float *both, size_t permutations, sr_difference *out) {
     double *score[SR_METRIC_COUNT] = {0};
     for (size_t j = 0; j < c->n_a + c->n_b; j++)
         c->precise[j] = c->density[j] > 0;
@@ -126,7 +143,8 @@ static sr_status judge(comparison *c, size_t permutations, sr_difference *out) {
         score[SR_PRECISION] = c->precise;
     if (permutations == 0)
         return SR_OK;
-    return permute(c, score, permutations, out);
+    sr_status status = permute(c, score, permutations, out);
+    return status == SR_OK ? permute_balls(c, both, permutations, out) : status;
 }
 
 sr_status sr_compare(size_t n_real, const float *real, size_t n_a, const float *a, size_t n_b,
@@ -161,7 +179,7 @@ sr_status sr_compare(size_t n_real, const float *real, size_t n_a, const float *
         status = both && c->density && c->precise ? measure(c, both) : SR_ERROR_MEMORY;
     }
     if (status == SR_OK)
-        status = judge(c, permutations, out);
+        status = judge(c, both, permutations, out);
     sr_free(both);
     sr_free(c->density);
     sr_free(c->precise);

@@ -219,6 +219,13 @@ double sr_t_quantile(double degrees);
 // Two-sided p-value of Student's t.
 double sr_t_p_value(double t, double degrees);
 #define SR_TEST_PERMUTATION "permutation of rows"
+// Random division `number` of count rows: the first `first` of order (count) are A.
+void sr_divide(uint64_t seed, size_t number, size_t first, size_t count, size_t *order);
+// p-values of the differences of recall and coverage, where options->which asks for them, of rows
+// `both` (n_a + n_b, dim), A before B. NaN where one set is too small beside the other.
+sr_status sr_ball_permutation(size_t n, const float *real, size_t n_a, size_t n_b,
+                              const float *both, size_t dim, const sr_metric_options *options,
+                              size_t permutations, double *recall, double *coverage);
 // Everything unknown, test "none".
 sr_difference sr_no_difference(void);
 // Fills error, low and high: value -+ t error, cut to [least, most].

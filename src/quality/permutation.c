@@ -13,8 +13,8 @@ static double mean_difference(size_t n_a, size_t n_b, const double *score, const
     return a / (double)n_a - b / (double)n_b;
 }
 
-// A random division: the first n_a places of order (count), numbers of the stream (key, number).
-static void divide(sr_stream stream, size_t number, size_t first, size_t count, size_t *order) {
+void sr_divide(uint64_t seed, size_t number, size_t first, size_t count, size_t *order) {
+    sr_stream stream = sr_stream_make(seed, SR_PURPOSE_RESAMPLE, 7);
     uint32_t words[4] = {0};
     for (size_t i = 0; i < count; i++)
         order[i] = i;
@@ -36,7 +36,6 @@ sr_status sr_permutation_test(size_t n_a, size_t n_b, size_t count, const double
     size_t *orders = sr_alloc(threads, rows * sizeof *orders);
     size_t *own = sr_alloc(threads, count * sizeof *own);
     double *found = sr_alloc(count, sizeof *found);
-    sr_stream stream = sr_stream_make(seed, SR_PURPOSE_RESAMPLE, 7);
     sr_status status = far && orders && own && found ? SR_OK : SR_ERROR_MEMORY;
     if (status != SR_OK)
         goto done;
@@ -46,7 +45,7 @@ sr_status sr_permutation_test(size_t n_a, size_t n_b, size_t count, const double
     for (size_t t = 0; t < threads; t++) {
         size_t *order = orders + t * rows;
         for (size_t i = t; i < permutations; i += threads) {
-            divide(stream, i, n_a, rows, order);
+            sr_divide(seed, i, n_a, rows, order);
             for (size_t s = 0; s < count; s++)
                 own[t * count + s] += fabs(mean_difference(n_a, n_b, score[s], order)) >= found[s];
         }
