@@ -14,9 +14,11 @@
 //   out one of 20 random groups of both sets at a time (delete-d jack-knife: Shao and Wu 1989), t
 //   with 19 degrees of freedom. It is asked of the same sweep: each row keeps a few neighbours
 //   more, a ball has one radius for each group left out, and a bit for each says who is inside.
+//   That of sliced_w2 is given its directions: other ones are no part of the error.
 //
 //   frechet, frechet_infinity, vendi: the infinitesimal jack-knife (Jaeckel 1972): the variance of
-//   the influence of each row, which is a quadratic form in it (frechet.c, vendi.c).
+//   the influence of each row, which is a quadratic form in it (frechet.c, vendi.c); of large sets
+//   over SR_INFLUENCE_ROWS of the rows, unless a comparison wants each.
 //
 //   c2st_accuracy: binomial, given the classifier (Wilson's interval). inception score: the spread
 //   of its splits.

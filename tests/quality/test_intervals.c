@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-enum { REPEATS = 150, N = 200, M = 160, DIM = 4 };
+enum { REPEATS = 150, N = 200, M = 160, DIM = 4, PROJECTIONS = 32 };
 
 static void must(sr_status status) {
     if (status != SR_OK)
@@ -23,19 +23,30 @@ static void normals(uint64_t seed, uint64_t epoch, size_t n, float scale, float 
         x[i] = scale * x[i] + shift;
 }
 
+static void draw_projections(float *out) {
+    for (size_t p = 0; p < PROJECTIONS; p++) {
+        double squares = 0;
+        sr_kernels_get()->normal(sr_stream_make(1, SR_PURPOSE_TEST, 12), p, 0, DIM, out + p * DIM);
+        for (size_t d = 0; d < DIM; d++)
+            squares += (double)out[p * DIM + d] * out[p * DIM + d];
+        for (size_t d = 0; d < DIM; d++)
+            out[p * DIM + d] = (float)(out[p * DIM + d] / sqrt(squares));
+    }
+}
+
 static sr_metric_values values[2 * REPEATS];
 
 // Shares of intervals that hold the mean of the other half of the repeats.
 static void check_coverage(float scale, float shift, double least) {
-    static float x[N * DIM], y[M * DIM];
+    static float x[N * DIM], y[M * DIM], projections[PROJECTIONS * DIM];
     sr_metric_options options;
     sr_metric_options_default(&options);
+    draw_projections(projections); // of all repeats: the intervals are given the directions
     options.bandwidth = 2;
     options.kid_subsets = 20;
     options.kid_subset_size = 80;
-    options.projection_count = 32;
-    // The line in 1/n has no expectation known here, and the classifier's is another classifier's.
-    options.which &= ~(1u << SR_FRECHET_INFINITY | 1u << SR_C2ST_ACCURACY);
+    options.projection_count = PROJECTIONS;
+    options.projections = projections;
     for (size_t r = 0; r < 2 * REPEATS; r++) {
         normals(r, 10, N, 1, 0, x);
         normals(r, 11, M, scale, shift, y);
