@@ -45,8 +45,14 @@ static sr_status load_rows(const char *path, size_t limit, evaluate_side *out, b
         out->n = array.shape[0] = at_most(array.shape[0], limit);
         out->dim = out->channels = array.shape[1];
         out->height = out->width = 1;
-        status = out->dim == 0 ? sr_fail(SR_ERROR_ARGUMENT, "%s: rows of 0 values", path)
-                               : sr_array_to_f32(&array, &out->x);
+        if (out->dim == 0) {
+            status = sr_fail(SR_ERROR_ARGUMENT, "%s: rows of 0 values", path);
+        } else if (array.dtype == SR_F32) { // no second copy of what may be large
+            out->x = array.data;
+            array.data = NULL;
+        } else {
+            status = sr_array_to_f32(&array, &out->x);
+        }
     }
     if (status == SR_OK && *done) {
         sr_hash_hex(out->x, out->n * out->dim * sizeof *out->x, out->hash);

@@ -204,7 +204,7 @@ static sr_status nearest(const sr_side *side, size_t length, sr_work *work, sr_l
     if (status == SR_OK)
         status = sr_pair_sweep(side, side, false, work, offer, &l);
     if (status == SR_OK) {
-        sr_lists_merge(&l.row, &l.column);
+        sr_lists_merge(&l.row, &l.column, work->threads);
         sr_lists_settle(&l.row, work->threads);
     }
     sr_lists_clear(&l.column);

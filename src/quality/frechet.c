@@ -38,6 +38,7 @@
 #define EXPAND_RANK 1024
 #define NEGLIGIBLE 1e-5         // of the largest root: directions without variance have no say
 #define CHUNK ((size_t)1 << 21) // values of a block of rows: 16 MB
+#define BLOCK 256               // rows and columns of a product, for one thread
 
 #define SIZES_MAX 1000
 typedef struct ladder {
@@ -55,19 +56,20 @@ struct sr_frechet {
     const sr_rows *real, *fake;
     const sr_metric_options *options;
     unsigned threads;
-    size_t dim, rank, block;      // rows at a time
-    double trace_a;               // tr Ca
-    double *factor;               // (rank, dim)
-    int *pivot;                   // (dim): feature k of the factor is feature pivot[k] - 1
-    double *rows;                 // (block, dim): scratch
-    float *z;                     // (influences[1], rank): kept for errors and expansion
-    size_t *order;                // (fake): the shuffle
-    double *vectors, *s;          // (rank, rank), (rank): of all rows
-    double *gram, *z_sum, *y_sum; // (rank, rank), (rank), (dim): sums over the rows so far
-    double y_squares;
-    bool errors;          // standard errors are wanted
-    size_t influences[2]; // real and fake rows whose influences are wanted
-    size_t *real_order;   // (influences[0]): these rows; of the fake ones, the first of the shuffle
+    size_t dim, rank, block;  // rows at a time
+    double trace_a;           // tr Ca
+    double *factor;           // (rank, dim)
+    int *pivot;               // (dim): feature k of the factor is feature pivot[k] - 1
+    double *rows;             // (block, dim): scratch
+    size_t *order;            // (fake): the shuffle
+    double *vectors, *s;      // (rank, rank), (rank): of all rows
+    double *y_sum, y_squares; // (dim): sums over the fake rows so far
+    sr_frame frame;           // directions, for covariances of many features
+    sr_scatter *scatter;      // of the fake rows so far, features in the order of the factor's
+    double *gram, *z_sum;     // or, when the factor is of rows, (rank, rank), (rank) of z = F y
+    bool errors;              // standard errors are wanted
+    size_t influences[2];     // real and fake rows whose influences are wanted
+    size_t *real_order; // (influences[0]): these rows; of the fake ones, the first of the shuffle
     ladder ladder;
     size_t jobs, at[JOBS]; // at: the places of their sizes
     sr_eigen_job job[JOBS];
@@ -84,7 +86,8 @@ void sr_frechet_destroy(frechet *f) {
     sr_free(f->factor);
     sr_free(f->pivot);
     sr_free(f->rows);
-    sr_free(f->z);
+    sr_frame_clear(&f->frame);
+    sr_scatter_destroy(f->scatter);
     sr_free(f->order);
     sr_free(f->real_order);
     sr_free(f->vectors);
@@ -109,6 +112,10 @@ static void centre(const frechet *f, const sr_rows *x, const size_t *order, size
     }
 }
 
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
 static double squares(size_t n, const double *x) {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -131,24 +138,39 @@ static sr_status factor_rows(frechet *f) {
     return SR_OK;
 }
 
-// Pivoted Cholesky. LAPACK's column c of L is our row c of F.
-static sr_status factor_covariance(frechet *f) {
+// f->factor (dim, dim; from the diagonal on) = the covariance of the real rows.
+static sr_status real_covariance(frechet *f) {
     size_t n = f->real->n, dim = f->dim;
-    f->factor = sr_alloc(dim * dim, sizeof(double));
-    int *pivot = sr_alloc(dim, sizeof *pivot), rank = 0;
-    if (!f->factor || !pivot) {
-        sr_free(pivot);
-        return SR_ERROR_MEMORY;
-    }
-    for (size_t first = 0; first < n; first += f->block) {
+    sr_scatter *scatter = NULL;
+    sr_status status =
+        sr_scatter_narrow(dim) ? sr_frame_create(f->real, f->fake, &f->frame) : SR_OK;
+    if (status == SR_OK)
+        status = sr_scatter_create(dim, f->block, &f->frame, NULL, &scatter);
+    for (size_t first = 0; first < n && status == SR_OK; first += f->block) {
         size_t count = n - first < f->block ? n - first : f->block;
         centre(f, f->real, NULL, first, count);
-        sr_gram_add(count, dim, f->rows, f->factor, f->threads);
+        f->trace_a += squares(count * dim, f->rows) / (double)(n - 1);
+        sr_scatter_add(scatter, count, f->rows, f->threads);
     }
-    for (size_t i = 0; i < dim * dim; i++)
+    if (status == SR_OK)
+        status = sr_scatter_sum(scatter, f->factor, f->threads);
+    sr_scatter_destroy(scatter);
+    for (size_t i = 0; i < dim * dim && status == SR_OK; i++)
         f->factor[i] /= (double)(n - 1);
-    for (size_t d = 0; d < dim; d++)
-        f->trace_a += f->factor[d * dim + d];
+    return status;
+}
+
+// Pivoted Cholesky. LAPACK's column c of L is our row c of F.
+static sr_status factor_covariance(frechet *f) {
+    size_t dim = f->dim;
+    int rank = 0;
+    f->factor = sr_alloc(dim * dim, sizeof(double));
+    int *pivot = sr_alloc(dim, sizeof *pivot);
+    sr_status status = f->factor && pivot ? real_covariance(f) : SR_ERROR_MEMORY;
+    if (status != SR_OK) {
+        sr_free(pivot);
+        return status;
+    }
     int info = LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', (int)dim, f->factor, (int)dim, pivot, &rank,
                               -1.0); // tolerance: dim x 2^-53 of the largest variance
     f->pivot = pivot;
@@ -158,7 +180,7 @@ static sr_status factor_covariance(frechet *f) {
     f->rank = f->trace_a > 0 ? (size_t)rank : 0;
     for (size_t c = 0; c < f->rank; c++)
         memset(f->factor + c * dim, 0, c * sizeof(double));
-    return SR_OK;
+    return sr_scatter_create(dim, f->block, &f->frame, pivot, &f->scatter);
 }
 
 // tr sqrt from the eigenvalues (rank, ascending), which become their roots.
@@ -171,14 +193,67 @@ static double root_trace(size_t rank, double *values) {
     return sum;
 }
 
-// m (rank, rank; from the diagonal on) = covariance of the first n fake rows' z.
-static void covariance(const frechet *f, size_t n, double *m) {
-    size_t rank = f->rank;
+// m (rank, rank; from the diagonal on) = F c F', c (dim, dim) symmetric. Rows of the Cholesky
+// factor begin with zeros: what a block of them does not see is skipped.
+static sr_status both_sides(const frechet *f, const double *c, double *m) {
+    size_t rank = f->rank, dim = f->dim, blocks = (rank + BLOCK - 1) / BLOCK,
+           across = (dim + BLOCK - 1) / BLOCK;
+    double *product = sr_alloc(rank, dim * sizeof *product); // F c
+    if (!product)
+        return SR_ERROR_MEMORY;
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(f->threads)
+    for (size_t i = 0; i < blocks; i++)
+        for (size_t j = 0; j < across; j++) {
+            size_t row = i * BLOCK, column = j * BLOCK;
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)smaller(BLOCK, rank - row),
+                        (int)smaller(BLOCK, dim - column), (int)(dim - row), 1.0,
+                        f->factor + row * dim + row, (int)dim, c + row * dim + column, (int)dim,
+                        0.0, product + row * dim + column, (int)dim);
+        }
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(f->threads)
+    for (size_t i = 0; i < blocks; i++)
+        for (size_t j = 0; j < blocks; j++) {
+            size_t row = i * BLOCK, column = j * BLOCK;
+            if (j >= i)
+                cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans,
+                            (int)smaller(BLOCK, rank - row), (int)smaller(BLOCK, rank - column),
+                            (int)(dim - column), 1.0, product + row * dim + column, (int)dim,
+                            f->factor + column * dim + column, (int)dim, 0.0,
+                            m + row * rank + column, (int)rank);
+        }
+    sr_free(product);
+    return SR_OK;
+}
+
+// c (side, side) = (sums - sum sum' / n) / (n - 1), from the diagonal on.
+static void subtract_mean(size_t side, size_t n, const double *sums, const double *sum, double *c,
+                          unsigned threads) {
+#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
+    for (size_t i = 0; i < side; i++)
+        for (size_t j = i; j < side; j++)
+            c[i * side + j] =
+                (sums[i * side + j] - sum[i] * (sum[j] / (double)n)) / (double)(n - 1);
+}
+
+// m (rank, rank; from the diagonal on) = F Cb F', Cb of the first n fake rows.
+static sr_status covariance(const frechet *f, size_t n, double *m) {
+    size_t dim = f->dim;
+    if (!f->pivot) {
+        subtract_mean(f->rank, n, f->gram, f->z_sum, m, f->threads);
+        return SR_OK;
+    }
+    double *c = sr_alloc(dim, dim * sizeof *c);
+    sr_status status = c ? sr_scatter_sum(f->scatter, c, f->threads) : SR_ERROR_MEMORY;
+    if (status == SR_OK) {
+        subtract_mean(dim, n, c, f->y_sum, c, f->threads);
 #pragma omp parallel for schedule(dynamic, 16) num_threads(f->threads)
-    for (size_t i = 0; i < rank; i++)
-        for (size_t j = i; j < rank; j++)
-            m[i * rank + j] =
-                (f->gram[i * rank + j] - f->z_sum[i] * (f->z_sum[j] / (double)n)) / (double)(n - 1);
+        for (size_t i = 0; i < dim; i++)
+            for (size_t j = 0; j < i; j++)
+                c[i * dim + j] = c[j * dim + i];
+        status = both_sides(f, c, m);
+    }
+    sr_free(c);
+    return status;
 }
 
 // All of the distance of the first n fake rows but tr sqrt(Ca Cb).
@@ -202,33 +277,34 @@ static void column_sums(size_t n, size_t columns, const double *x, double *sum, 
                 sum[c] += x[i * columns + c];
 }
 
+// z (count, rank) = F y of the rows in f->rows.
+static void project(const frechet *f, size_t count, double *z) {
+    size_t rank = f->rank, dim = f->dim;
+#pragma omp parallel for schedule(dynamic) num_threads(f->threads)
+    for (size_t i = 0; i < count; i += 128)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)smaller(128, count - i),
+                    (int)rank, (int)dim, 1.0, f->rows + i * dim, (int)dim, f->factor, (int)dim, 0.0,
+                    z + i * rank, (int)rank);
+}
+
 // Takes in fake rows [first, last) of the shuffle.
 static sr_status take(frechet *f, size_t first, size_t last) {
     size_t rank = f->rank, dim = f->dim;
-    double *z = sr_alloc(f->block, rank * sizeof *z);
+    double *z = sr_alloc(f->pivot ? 0 : f->block, rank * sizeof *z);
     if (!z)
         return SR_ERROR_MEMORY;
     for (; first < last; first += f->block) {
-        size_t count = last - first < f->block ? last - first : f->block;
+        size_t count = smaller(f->block, last - first);
         centre(f, f->fake, f->order, first, count);
-        // Rows of the Cholesky factor begin with zeros: 256 of them skip what precedes.
-        for (size_t c = 0; c < rank; c += 256) {
-            size_t skip = f->pivot ? c : 0, columns = rank - c < 256 ? rank - c : 256;
-#pragma omp parallel for schedule(dynamic) num_threads(f->threads)
-            for (size_t i = 0; i < count; i += 128)
-                cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans,
-                            (int)(count - i < 128 ? count - i : 128), (int)columns,
-                            (int)(dim - skip), 1.0, f->rows + i * dim + skip, (int)dim,
-                            f->factor + c * dim + skip, (int)dim, 0.0, z + i * rank + c, (int)rank);
-        }
-        sr_gram_add(count, rank, z, f->gram, f->threads);
-        column_sums(count, rank, z, f->z_sum, f->threads);
         column_sums(count, dim, f->rows, f->y_sum, f->threads);
-#pragma omp parallel for num_threads(f->threads)
-        for (size_t i = 0; i < count; i++)
-            for (size_t c = 0; c < rank && first + i < f->influences[1]; c++)
-                f->z[(first + i) * rank + c] = (float)z[i * rank + c];
         f->y_squares += squares(count * dim, f->rows);
+        if (f->pivot) {
+            sr_scatter_add(f->scatter, count, f->rows, f->threads);
+        } else {
+            project(f, count, z);
+            sr_gram_add(count, rank, z, f->gram, f->threads);
+            column_sums(count, rank, z, f->z_sum, f->threads);
+        }
     }
     sr_free(z);
     return SR_OK;
@@ -276,36 +352,65 @@ static void unwhiten(const frechet *f, float *narrowed) {
     }
 }
 
-// form (n): sum over k of s_k (u . v_k)^2, u = F'^-1 x, of all real rows, a block at a time. Of a
-// singular covariance the factor's first `rank` features say it all.
-static sr_status whitened_form(const frechet *f, float *narrowed, double *form) {
-    size_t n = f->influences[0], rank = f->rank, dim = f->dim, block = n < f->block ? n : f->block;
-    float *x = sr_alloc(block, rank * sizeof *x), *scratch = sr_alloc(block, rank * sizeof *x);
+// vectors (rank, dim), in fp32: w_k = F' v_k, as z . v_k = y . w_k.
+static void pull_back(const frechet *f, float *vectors) {
+    size_t rank = f->rank, dim = f->dim, blocks = (rank + BLOCK - 1) / BLOCK,
+           across = (dim + BLOCK - 1) / BLOCK;
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(f->threads)
+    for (size_t i = 0; i < blocks; i++)
+        for (size_t j = 0; j < across; j++) {
+            double part[BLOCK * BLOCK];
+            size_t row = i * BLOCK, column = j * BLOCK, rows = smaller(BLOCK, rank - row),
+                   columns = smaller(BLOCK, dim - column);
+            size_t depth = f->pivot ? smaller(column + columns, rank) : rank; // below, F is 0
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns,
+                        (int)depth, 1.0, f->vectors + row * rank, (int)rank, f->factor + column,
+                        (int)dim, 0.0, part, BLOCK);
+            for (size_t r = 0; r < rows; r++)
+                for (size_t k = 0; k < columns; k++)
+                    vectors[(row + r) * dim + column + k] = (float)part[r * BLOCK + k];
+        }
+}
+
+// form (count): sum over k of weight_k (x . w_k)^2 over rows of x in the given order, of their
+// first `width` features; vectors (rank, width). products (count, rank): x . w_k, or NULL.
+static sr_status forms(const frechet *f, const sr_rows *of, const size_t *order, size_t count,
+                       size_t width, const float *vectors, const double *weight, float *products,
+                       double *form) {
+    size_t rank = f->rank, dim = f->dim, block = smaller(count, f->block);
+    float *x = sr_alloc(block, width * sizeof *x);
+    float *scratch = sr_alloc(products ? 0 : block, rank * sizeof *x);
     bool failed = !x || !scratch;
-    if (!failed)
-        unwhiten(f, narrowed);
-    for (size_t first = 0; first < n && !failed; first += block) {
-        size_t count = n - first < block ? n - first : block;
-        centre(f, f->real, f->real_order, first, count);
+    for (size_t first = 0; first < count && !failed && rank; first += block) {
+        size_t now = smaller(block, count - first);
+        centre(f, of, order, first, now);
 #pragma omp parallel for num_threads(f->threads)
-        for (size_t i = 0; i < count; i++)
-            for (size_t c = 0; c < rank; c++)
-                x[i * rank + c] = (float)f->rows[i * dim + c];
-        sr_square_forms(count, rank, x, narrowed, rank, f->s, form + first, f->threads, scratch);
+        for (size_t i = 0; i < now; i++)
+            for (size_t c = 0; c < width; c++)
+                x[i * width + c] = (float)f->rows[i * dim + c];
+        sr_square_forms(now, width, x, vectors, rank, weight, form + first, f->threads,
+                        products ? products + first * rank : scratch);
     }
     sr_free(x);
     sr_free(scratch);
     return failed ? SR_ERROR_MEMORY : SR_OK;
 }
 
-// narrowed: the eigenvectors, overwritten. out, form (influences[0]); form: zeros, scratch.
-static sr_status real_influence(const frechet *f, float *narrowed, double *out, double *form) {
+// out, form (influences[0]); form: zeros, scratch. Overwrites the eigenvectors.
+static sr_status real_influence(const frechet *f, double *out, double *form) {
     size_t count = f->influences[0], rank = f->rank;
     plain_influence(f, f->real, f->real_order, count, -1, out);
-    if (f->pivot && rank) {
-        if (whitened_form(f, narrowed, form) != SR_OK)
-            return SR_ERROR_MEMORY;
-    } else if (!f->pivot) { // x = sqrt(n - 1) F' e_i
+    if (f->pivot) { // of a singular covariance the factor's first `rank` features say it all
+        float *vectors = sr_alloc(rank, rank * sizeof *vectors);
+        sr_status status = vectors ? SR_OK : SR_ERROR_MEMORY;
+        if (status == SR_OK) {
+            unwhiten(f, vectors);
+            status = forms(f, f->real, f->real_order, count, rank, vectors, f->s, NULL, form);
+        }
+        sr_free(vectors);
+        if (status != SR_OK)
+            return status;
+    } else { // x = sqrt(n - 1) F' e_i
         double scale = (double)(f->real->n - 1);
         for (size_t k = 0; k < rank; k++)
             for (size_t i = 0; i < count; i++) {
@@ -317,21 +422,23 @@ static sr_status real_influence(const frechet *f, float *narrowed, double *out, 
     return SR_OK;
 }
 
-// rotated (influences[1], rank): z in the eigenvectors.
-static sr_status fake_influence(const frechet *f, const float *narrowed, float *rotated,
-                                double *out, double *form) {
+// rotated (influences[1], rank): z in the eigenvectors, or NULL.
+static sr_status fake_influence(const frechet *f, float *rotated, double *out, double *form) {
     size_t count = f->influences[1], rank = f->rank;
     double *inverse = sr_alloc(rank, sizeof *inverse);
-    if (!inverse)
-        return SR_ERROR_MEMORY;
-    plain_influence(f, f->fake, f->order, count, 1, out);
-    for (size_t k = 0; k < rank; k++)
-        inverse[k] = f->s[k] > NEGLIGIBLE * f->s[rank - 1] ? 1 / f->s[k] : 0;
-    if (rank)
-        sr_square_forms(count, rank, f->z, narrowed, rank, inverse, form, f->threads, rotated);
+    float *vectors = sr_alloc(rank, f->dim * sizeof *vectors);
+    sr_status status = inverse && vectors ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK) {
+        plain_influence(f, f->fake, f->order, count, 1, out);
+        for (size_t k = 0; k < rank; k++)
+            inverse[k] = f->s[k] > NEGLIGIBLE * f->s[rank - 1] ? 1 / f->s[k] : 0;
+        pull_back(f, vectors);
+        status = forms(f, f->fake, f->order, count, f->dim, vectors, inverse, rotated, form);
+        subtract(count, out, form);
+    }
     sr_free(inverse);
-    subtract(count, out, form);
-    return SR_OK;
+    sr_free(vectors);
+    return status;
 }
 
 // ---- the expansion of tr sqrt -------------------------------------------------------------------
@@ -490,8 +597,7 @@ static sr_status add_job(frechet *f, size_t i, bool vectors) {
     if (!f->job[j].a || !f->job[j].values)
         return SR_ERROR_MEMORY;
     f->at[j] = i;
-    covariance(f, f->ladder.n[i], f->job[j].a);
-    return SR_OK;
+    return covariance(f, f->ladder.n[i], f->job[j].a);
 }
 
 // l->plain of all sizes. Where there is no expansion, l->root of all but the last: matrices in
@@ -513,9 +619,9 @@ static sr_status climb(frechet *f, bool vectors) {
         } else if (!l->expanded) {
             batch[count] = (sr_eigen_job){
                 .dim = rank, .a = m + count * square, .values = values + count * rank};
-            covariance(f, l->n[i], batch[count].a);
+            status = covariance(f, l->n[i], batch[count].a);
             at[count++] = i;
-            if (count == kept || i + 1 == last) {
+            if (status == SR_OK && (count == kept || i + 1 == last)) {
                 status = solve(f, count, batch, at);
                 count = 0;
             }
@@ -538,24 +644,21 @@ static void keep(const frechet *f, double *real, double *fake, sr_detail *detail
 
 // What the eigenvectors are for: influences of rows and the expansion.
 static sr_status use_vectors(frechet *f, double *real, double *fake) {
-    size_t rank = f->rank, n = f->influences[0], m = f->influences[1], more = n > m ? n : m;
+    size_t n = f->influences[0], m = f->influences[1], more = n > m ? n : m;
+    bool expanded = f->ladder.expanded;
     double *form = sr_alloc(more, sizeof *form);
-    float *narrowed = sr_alloc(rank, rank * sizeof *narrowed);
-    float *rotated = sr_alloc(m, rank * sizeof *rotated);
-    sr_status status = form && narrowed && rotated ? SR_OK : SR_ERROR_MEMORY;
-    if (status == SR_OK) {
-        sr_narrow(rank * rank, f->vectors, narrowed, f->threads);
-        status = fake_influence(f, narrowed, rotated, fake, form);
-    }
-    if (status == SR_OK && f->ladder.expanded)
+    float *rotated = expanded ? sr_alloc(m, f->rank * sizeof *rotated) : NULL;
+    sr_status status = form && (rotated || !expanded) ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK)
+        status = fake_influence(f, rotated, fake, form);
+    if (status == SR_OK && expanded)
         status = expand(f, rotated);
     sr_free(rotated);
     if (status == SR_OK && f->errors) {
         memset(form, 0, more * sizeof *form);
-        status = real_influence(f, narrowed, real, form);
+        status = real_influence(f, real, form);
     }
     sr_free(form);
-    sr_free(narrowed);
     return status;
 }
 
@@ -594,8 +697,8 @@ static sr_status prepare(frechet *f) {
     sr_status status = f->real->n <= dim ? factor_rows(f) : factor_covariance(f);
     if (status != SR_OK)
         return status;
-    f->gram = sr_alloc(f->rank, f->rank * sizeof(double));
-    f->z_sum = sr_alloc(f->rank, sizeof(double));
+    f->gram = sr_alloc(f->pivot ? 0 : f->rank, f->rank * sizeof(double));
+    f->z_sum = sr_alloc(f->pivot ? 0 : f->rank, sizeof(double));
     f->vectors = sr_alloc(f->rank, f->rank * sizeof(double));
     f->s = sr_alloc(f->rank, sizeof(double));
     return f->gram && f->z_sum && f->vectors && f->s ? SR_OK : SR_ERROR_MEMORY;
@@ -609,8 +712,7 @@ static sr_status choose_influences(frechet *f, bool detail) {
     if (f->errors || f->ladder.expanded)
         f->influences[1] = detail || f->ladder.expanded || m < 2 * few ? m : few;
     f->real_order = sr_alloc(f->influences[0], sizeof *f->real_order);
-    f->z = sr_alloc(f->influences[1], f->rank * sizeof *f->z);
-    if (!f->real_order || !f->z)
+    if (!f->real_order)
         return SR_ERROR_MEMORY;
     for (size_t i = 0; i < f->influences[0]; i++)
         f->real_order[i] = i * n / f->influences[0];

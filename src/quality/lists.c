@@ -76,8 +76,8 @@ static void settle(sr_lists *lists, size_t row) {
     double *squares = lists->square + row * lists->places;
     size_t *indices = lists->index + row * lists->places;
     for (size_t i = 0; i < lists->places && indices[i] != SIZE_MAX; i++) {
-        double square = exact_square(lists, row, indices[i]);
         size_t index = indices[i];
+        double square = squares[i] > lists->reach[row] ? INFINITY : exact_square(lists, row, index);
         squares[i] = INFINITY;
         indices[i] = SIZE_MAX;
         insert(i + 1, squares, indices, square, index);
@@ -124,7 +124,8 @@ void sr_lists_offer(sr_lists *lists, size_t row, double square, size_t index) {
     set_reach(lists, row);
 }
 
-void sr_lists_merge(sr_lists *lists, const sr_lists *other) {
+void sr_lists_merge(sr_lists *lists, const sr_lists *other, unsigned threads) {
+#pragma omp parallel for schedule(static, 64) num_threads(threads)
     for (size_t row = 0; row < lists->n; row++)
         for (size_t i = 0; i < other->places; i++) {
             size_t at = row * other->places + i;

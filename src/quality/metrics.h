@@ -7,6 +7,8 @@
 
 #include <shortrun/quality.h>
 
+#include <string.h>
+
 #define SR_BIT(metric) (1u << (metric))
 #define SR_NEIGHBOUR_METRICS                                                                       \
     (SR_BIT(SR_PRECISION) | SR_BIT(SR_RECALL) | SR_BIT(SR_DENSITY) | SR_BIT(SR_COVERAGE))
@@ -106,6 +108,22 @@ unsigned sr_work_threads(const sr_work *work);
 // Tells the monitor; SR_ERROR_INTERRUPTED where it says stop.
 sr_status sr_work_advance(sr_work *work, double done);
 
+// sum (count) = what the directions add to the products of row `row` of p with rows from `first` of
+// q on: (P e).x' + (unit q).(P e').
+static inline __attribute__((always_inline)) void sr_along_directions(const sr_side *p, size_t row,
+                                                                      const sr_side *q,
+                                                                      size_t first, size_t count,
+                                                                      double *sum) {
+    memset(sum, 0, count * sizeof *sum);
+    for (size_t r = 0; r < SR_DIRECTIONS; r++) {
+        double e = p->lost[r * p->padded + row], kept = p->along[r * p->padded + row] - e;
+        const double *lost = q->lost + r * q->padded + first,
+                     *along = q->along + r * q->padded + first;
+        for (size_t j = 0; j < count; j++)
+            sum[j] += e * along[j] + kept * lost[j];
+    }
+}
+
 // Visits all pairs of p and q once; p == q: each unordered pair once, apart from the diagonal
 // tiles. The sweep goes in waves. Within a wave no two tiles share rows of p, nor rows of q, and
 // the waves come in a fixed order: a visitor may add to what belongs to a row of p in one array and
@@ -154,7 +172,7 @@ void sr_lists_clear(sr_lists *lists);
 // square: as a tile tells it.
 void sr_lists_offer(sr_lists *lists, size_t row, double square, size_t index);
 // `other` has the same sides, and is not settled by sr_lists_settle.
-void sr_lists_merge(sr_lists *lists, const sr_lists *other);
+void sr_lists_merge(sr_lists *lists, const sr_lists *other, unsigned threads);
 // After the last offer: all distances exact, `length` of each row.
 void sr_lists_settle(sr_lists *lists, unsigned threads);
 // The square beyond which nothing enters a row's list.
@@ -252,7 +270,7 @@ sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, con
 #define SR_EIGEN_JOBS 5 // the most that are solved side by side
 // values (dim): eigenvalues (ascending) of the symmetric matrix a (dim, dim), of which nothing
 // below the diagonal is read, and where they are wanted its eigenvectors as the ROWS of a, which is
-// overwritten in any case.
+// overwritten in any case. Those of large matrices are orthogonal to 1e-6 alone.
 typedef struct sr_eigen_job {
     bool vectors;
     size_t dim;
@@ -348,8 +366,20 @@ void sr_square_forms(size_t n, size_t dim, const float *x, const float *vectors,
 void sr_narrow(size_t n, const double *x, float *out, unsigned threads);
 // c (dim, dim) += x' x, x (n, dim); what lies below the diagonal is not kept.
 void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads);
-// Likewise for rows in float, whose products are sums in float of up to 512 rows, added in double.
+// Likewise for rows in float, whose products are sums in float of up to 256 rows, added in double.
 void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads);
+// Sums of x x' over rows of many features, which come block by block.
+typedef struct sr_scatter sr_scatter;
+// block: the most rows of one. pivot: NULL, or the order (from 1) in which the features come.
+// frame: its directions alone matter, and where sr_scatter_narrow.
+sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, const int *pivot,
+                            sr_scatter **out);
+void sr_scatter_destroy(sr_scatter *scatter);
+bool sr_scatter_narrow(size_t dim);
+void sr_scatter_add(sr_scatter *scatter, size_t count, double *x,
+                    unsigned threads); // x: overwritten
+// c (dim, dim) = the sum; nothing below the diagonal is written.
+sr_status sr_scatter_sum(const sr_scatter *scatter, double *c, unsigned threads);
 // Solves the jobs side by side, each on one thread.
 sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads);
 // Rows of which the spread of influences is taken where nobody wants to know them one by one: the

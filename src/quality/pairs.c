@@ -5,16 +5,12 @@
 // from dgemm. The kernel takes 4 rows against a panel of 8: one vector holds one feature of 8 rows,
 // so that each sum runs over the features in order and has the same bits on every instruction set.
 //
-// Fast: rows in 16-bit integers, x = c + u q + e: c the centre (a mean of the data, so that the
-// norms are no larger than the spread of the rows), u the unit of the row, q integers, e what
-// rounding leaves. Of e the part P e along the few directions of largest spread is kept too: there
-// the errors of many pairs would add up, as x.y is mostly the product of these parts. Products of q
-// come from panels.c exactly, and the tile holds distances and products of the points c + u q + P
-// e. By the triangle inequality a distance is within the sum of both rows' |e - P e| of the truth,
-// about 1/2000 of |x - c|, and each tile carries these. What is compared with another distance
-// (neighbours, balls) is computed again in double when that leaves it open, so that these decisions
-// are those of the exact path. Sums over pairs take the tile's values with the rows' true norms
-// instead (the gains): what is left is e.y, and the y sum up to nothing around their mean.
+// Fast: rows in 16-bit integers (sides.c), whose products come from panels.c exactly. The tile
+// holds the distances and products of the rounded rows, and bounds of their errors. What is
+// compared with another distance (neighbours, balls) is computed again in double when that leaves
+// it open, so that these decisions are those of the exact path. Sums over pairs take the tile's
+// values with the rows' true norms instead (the gains): what is left is e.y, and the y sum up to
+// nothing around their mean.
 #include "metrics.h"
 
 #include <cblas.h>
@@ -27,10 +23,7 @@
 #define ROW_GROUP 4    // rows the exact kernel takes at once, one accumulator each
 // Pairs times features up to which the exact path is taken: about a second on one core.
 #define EXACT_WORK 4e9
-#define FAST_DIM 32    // below, products have nothing to gain on
-#define FRAME_ROWS 512 // of each set, whose directions are sought
-#define FRAME_ROUNDS 6 // of subspace iteration
-#define MAGIC 0x1.8p52 // added and taken away again it rounds to an integer
+#define FAST_DIM 32 // below, products have nothing to gain on
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -43,226 +36,6 @@ static size_t smaller(size_t a, size_t b) {
 bool sr_pairs_exact(size_t n, size_t m, size_t dim) {
     double a = (double)n, b = (double)m;
     return dim < FAST_DIM || (a * a / 2 + b * b / 2 + a * b) * (double)dim <= EXACT_WORK;
-}
-
-// ---- sides --------------------------------------------------------------------------------------
-
-static sr_status exact_side(const sr_rows *rows, sr_side *s) {
-    size_t n = rows->n, dim = rows->dim, count;
-    s->padded = (n + SR_PANEL - 1) / SR_PANEL * SR_PANEL;
-    if (!sr_size_mul(s->padded, dim, &count))
-        return sr_fail(SR_ERROR_MEMORY, "%zu rows of %zu values do not fit in memory", n, dim);
-    s->row = sr_alloc(count, sizeof(double));
-    s->panel = sr_alloc(count, sizeof(double));
-    if (!s->row || !s->panel)
-        return SR_ERROR_MEMORY;
-    for (size_t i = 0; i < n; i++)
-        for (size_t d = 0; d < dim; d++) {
-            double value = rows->x[i * dim + d];
-            s->row[i * dim + d] = value;
-            s->panel[(i / SR_PANEL * dim + d) * SR_PANEL + i % SR_PANEL] = value;
-        }
-    return SR_OK;
-}
-
-// 1 / unit: as large as panels.c allows for the row a (dim); 0 for one of zeros.
-static double narrow_scale(size_t dim, const double *a) {
-    double largest = 0, norm = 0;
-    for (size_t first = 0; first < dim; first += SR_NARROW_GROUP) {
-        double squares = 0;
-        for (size_t d = first; d < dim && d < first + SR_NARROW_GROUP; d++) {
-            squares += a[d] * a[d];
-            largest = fmax(largest, fabs(a[d]));
-        }
-        norm = fmax(norm, sqrt(squares));
-    }
-    // Rounding moves each of a group's values by 1/2 at most, so their norm by sqrt(GROUP) / 2.
-    double most = SR_NARROW_NORM - 0.5 * sqrt(SR_NARROW_GROUP) - 1;
-    return largest > 0 ? fmin(most / norm, 32767 / largest) : 0;
-}
-
-// Row `at` of the side: its integers and their unit. a (dim): x - centre, becomes e. Returns the
-// square of the norm of q.
-static double narrow_row(size_t dim, size_t at, double *a, sr_side *s) {
-    size_t pairs = (dim + 1) / 2, lane = at % SR_NARROW_PANEL;
-    int16_t *to = s->narrow + 2 * (at / SR_NARROW_PANEL * pairs * SR_NARROW_PANEL + lane);
-    double scale = narrow_scale(dim, a), unit = scale > 0 ? 1 / scale : 0, squares = 0;
-    for (size_t d = 0; d < dim; d++) {
-        double q = a[d] * scale + MAGIC - MAGIC;
-        to[d / 2 * 2 * SR_NARROW_PANEL + d % 2] = (int16_t)q;
-        squares += q * q;
-        a[d] -= q * unit;
-    }
-    s->unit[at] = unit;
-    return squares;
-}
-
-// sum (count) = what the directions add to the products of row `row` of p with rows from `first` of
-// q on: (P e).x' + (unit q).(P e').
-INLINE void along_directions(const sr_side *p, size_t row, const sr_side *q, size_t first,
-                             size_t count, double *sum) {
-    memset(sum, 0, count * sizeof *sum);
-    for (size_t r = 0; r < SR_DIRECTIONS; r++) {
-        double e = p->lost[r * p->padded + row], kept = p->along[r * p->padded + row] - e;
-        const double *lost = q->lost + r * q->padded + first,
-                     *along = q->along + r * q->padded + first;
-        for (size_t j = 0; j < count; j++)
-            sum[j] += e * along[j] + kept * lost[j];
-    }
-}
-
-// The rows of panel `first` on; a, e (SR_NARROW_PANEL, dim).
-static void narrow_panel(const sr_rows *x, const sr_frame *frame, size_t first, double *a,
-                         double *e, sr_side *s) {
-    size_t dim = x->dim, rows = smaller(SR_NARROW_PANEL, x->n - first);
-    double lost[SR_NARROW_PANEL * SR_DIRECTIONS], along[SR_NARROW_PANEL * SR_DIRECTIONS];
-    double squares[SR_NARROW_PANEL], norm[SR_NARROW_PANEL] = {0}, error[SR_NARROW_PANEL] = {0};
-    for (size_t r = 0; r < rows; r++) {
-        const float *row = x->x + (first + r) * dim;
-        double product = 0;
-        for (size_t d = 0; d < dim; d++) {
-            double value = row[d] - frame->centre[d];
-            a[r * dim + d] = e[r * dim + d] = value;
-            norm[r] += value * value;
-            product += row[d] * frame->centre[d];
-        }
-        s->shift[first + r] = product - frame->centre_square / 2;
-        squares[r] = narrow_row(dim, first + r, e + r * dim, s);
-        for (size_t d = 0; d < dim; d++)
-            error[r] += e[r * dim + d] * e[r * dim + d];
-    }
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, SR_DIRECTIONS, (int)dim, 1.0, a,
-                (int)dim, frame->direction, (int)dim, 0.0, along, SR_DIRECTIONS);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, SR_DIRECTIONS, (int)dim, 1.0, e,
-                (int)dim, frame->direction, (int)dim, 0.0, lost, SR_DIRECTIONS);
-    for (size_t r = 0; r < rows; r++) {
-        size_t at = first + r;
-        for (size_t k = 0; k < SR_DIRECTIONS; k++) {
-            s->lost[k * s->padded + at] = lost[r * SR_DIRECTIONS + k];
-            s->along[k * s->padded + at] = along[r * SR_DIRECTIONS + k];
-            error[r] -= lost[r * SR_DIRECTIONS + k] * lost[r * SR_DIRECTIONS + k];
-        }
-        along_directions(s, at, s, at, 1, s->norm + at);
-        s->norm[at] = squares[r] * (s->unit[at] * s->unit[at]) + s->norm[at];
-        s->gain[at] = norm[r] - s->norm[at];
-        // Beside e: what is left of the squares' rounding in double where distances are small.
-        s->error[at] = sqrt(fmax(error[r], 0)) * (1 + 1e-6) + 1e-7 * sqrt(norm[r]);
-    }
-}
-
-static sr_status fast_side(const sr_rows *rows, const sr_frame *frame, unsigned threads,
-                           sr_side *s) {
-    size_t n = rows->n, dim = rows->dim, count, pairs = (dim + 1) / 2;
-    s->padded = (n + SR_NARROW_ROWS - 1) / SR_NARROW_ROWS * SR_NARROW_ROWS;
-    if (!sr_size_mul(s->padded, pairs, &count))
-        return sr_fail(SR_ERROR_MEMORY, "%zu rows of %zu values do not fit in memory", n, dim);
-    s->narrow = sr_alloc(count, 2 * sizeof(int16_t));
-    s->unit = sr_alloc(n, sizeof(double));
-    s->norm = sr_alloc(n, sizeof(double));
-    s->gain = sr_alloc(n, sizeof(double));
-    s->shift = sr_alloc(n, sizeof(double));
-    s->lost = sr_alloc(s->padded, SR_DIRECTIONS * sizeof(double));
-    s->along = sr_alloc(s->padded, SR_DIRECTIONS * sizeof(double));
-    double *scratch = sr_alloc(threads, 2 * SR_NARROW_PANEL * dim * sizeof *scratch);
-    bool failed =
-        !s->narrow || !s->unit || !s->norm || !s->gain || !s->shift || !s->lost || !s->along;
-    if (scratch && !failed)
-#pragma omp parallel for num_threads(threads)
-        for (size_t first = 0; first < n; first += SR_NARROW_PANEL) {
-            double *a = scratch + (size_t)omp_get_thread_num() * 2 * SR_NARROW_PANEL * dim;
-            narrow_panel(rows, frame, first, a, a + SR_NARROW_PANEL * dim, s);
-        }
-    failed = failed || !scratch;
-    sr_free(scratch);
-    return failed ? SR_ERROR_MEMORY : SR_OK;
-}
-
-// ---- frames -------------------------------------------------------------------------------------
-
-// direction (SR_DIRECTIONS, dim) becomes orthonormal, one that depends on those before it 0.
-static void orthonormalise(size_t dim, double *direction) {
-    for (size_t k = 0; k < SR_DIRECTIONS; k++) {
-        double *v = direction + k * dim, before = cblas_dnrm2((int)dim, v, 1);
-        for (int twice = 0; twice < 2; twice++)
-            for (size_t i = 0; i < k; i++)
-                cblas_daxpy((int)dim, -cblas_ddot((int)dim, direction + i * dim, 1, v, 1),
-                            direction + i * dim, 1, v, 1);
-        double norm = cblas_dnrm2((int)dim, v, 1);
-        cblas_dscal((int)dim, norm > 1e-10 * before ? 1 / norm : 0, v, 1);
-    }
-}
-
-// Rows [from, from + FRAME_ROWS) of x (2 FRAME_ROWS, dim): evenly spaced ones, less the centre.
-static void sample_rows(const sr_rows *rows, const double *centre, double *x) {
-    for (size_t i = 0; i < FRAME_ROWS; i++)
-        for (size_t d = 0; d < rows->dim; d++)
-            x[i * rows->dim + d] = rows->x[i * rows->n / FRAME_ROWS * rows->dim + d] - centre[d];
-}
-
-sr_status sr_frame_create(const sr_rows *real, const sr_rows *fake, sr_frame *out) {
-    size_t dim = real->dim, rows = 2 * FRAME_ROWS;
-    *out = (sr_frame){.direction = sr_alloc(SR_DIRECTIONS, dim * sizeof(double))};
-    double *x = sr_alloc(rows, dim * sizeof *x);
-    float *start = sr_alloc(SR_DIRECTIONS, dim * sizeof *start);
-    double *along = sr_alloc(rows, SR_DIRECTIONS * sizeof *along);
-    bool failed = !out->direction || !x || !start || !along;
-    if (!failed) {
-        sample_rows(real, real->mean, x);
-        sample_rows(fake, real->mean, x + FRAME_ROWS * dim);
-        sr_projections_draw(0, SR_DIRECTIONS, dim, start);
-        for (size_t i = 0; i < SR_DIRECTIONS * dim; i++)
-            out->direction[i] = start[i];
-        for (int round = 0; round < FRAME_ROUNDS; round++) { // subspace iteration
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, SR_DIRECTIONS, (int)dim,
-                        1.0, x, (int)dim, out->direction, (int)dim, 0.0, along, SR_DIRECTIONS);
-            cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, SR_DIRECTIONS, (int)dim, (int)rows,
-                        1.0, along, SR_DIRECTIONS, x, (int)dim, 0.0, out->direction, (int)dim);
-            orthonormalise(dim, out->direction);
-        }
-    }
-    sr_free(x);
-    sr_free(start);
-    sr_free(along);
-    sr_frame_centre(out, real);
-    return failed ? SR_ERROR_MEMORY : SR_OK;
-}
-
-void sr_frame_centre(sr_frame *frame, const sr_rows *rows) {
-    frame->centre = rows->mean;
-    frame->centre_square = 0;
-    for (size_t d = 0; d < rows->dim; d++)
-        frame->centre_square += rows->mean[d] * rows->mean[d];
-}
-
-void sr_frame_clear(sr_frame *frame) {
-    sr_free(frame->direction);
-    *frame = (sr_frame){0};
-}
-
-sr_status sr_side_create(const sr_rows *rows, const sr_frame *frame, unsigned threads,
-                         sr_side *out) {
-    *out = (sr_side){.rows = rows, .exact = !frame};
-    out->error = sr_alloc(rows->n, sizeof(double));
-    sr_status status = out->error ? SR_OK : SR_ERROR_MEMORY;
-    if (status == SR_OK)
-        status = frame ? fast_side(rows, frame, threads, out) : exact_side(rows, out);
-    if (status != SR_OK)
-        sr_side_clear(out);
-    return status;
-}
-
-void sr_side_clear(sr_side *side) {
-    sr_free(side->row);
-    sr_free(side->panel);
-    sr_free(side->narrow);
-    sr_free(side->unit);
-    sr_free(side->lost);
-    sr_free(side->along);
-    sr_free(side->norm);
-    sr_free(side->gain);
-    sr_free(side->shift);
-    sr_free(side->error);
-    *side = (sr_side){0};
 }
 
 // ---- tiles --------------------------------------------------------------------------------------
@@ -346,7 +119,7 @@ INLINE void distances_body(const sr_side *p, const sr_side *q, const sr_tile *t,
     for (size_t i = 0; i < t->rows; i++) {
         double norm = p->norm[t->row + i], shift = p->shift[t->row + i], unit = p->unit[t->row + i];
         double *square = w->square + i * SR_TILE, *dot = w->dot + i * SR_TILE;
-        along_directions(p, t->row + i, q, t->column, t->columns, along);
+        sr_along_directions(p, t->row + i, q, t->column, t->columns, along);
         for (size_t j = 0; j < t->columns; j++) {
             double product = square[j] * (unit * units[j]) + along[j];
             double value = norm + norms[j] - 2 * product;

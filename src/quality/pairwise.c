@@ -108,7 +108,7 @@ static sr_status self_sweep(sr_pairwise *s, int set, const sr_side *side, double
         for (size_t i = 0; i < n && c->kernels[kernel]; i++)
             c->row_sum[kernel][i] += c->column_sum[kernel][i];
     for (int l = 0; l < 2; l++) {
-        sr_lists_merge(&c->row_list[l], &c->column_list[l]);
+        sr_lists_merge(&c->row_list[l], &c->column_list[l], sr_work_threads(work));
         sr_lists_settle(&c->row_list[l], sr_work_threads(work));
     }
     return SR_OK;
