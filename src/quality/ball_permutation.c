@@ -347,10 +347,10 @@ sr_status sr_ball_permutation(size_t n, const float *real, size_t n_a, size_t n_
     t.recalling = recalls ? sr_alloc(n, sizeof *t.recalling) : NULL;
     t.radius = sr_alloc(n, sizeof *t.radius);
     sr_status status = t.radius && (!covers || t.covering) && (!recalls || t.recalling)
-                           ? sr_rows_create("real", n, real, dim, &real_rows)
+                           ? sr_rows_create("real", n, real, dim, work.threads, &real_rows)
                            : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = sr_rows_create("fake", n_a + n_b, both, dim, &fake_rows);
+        status = sr_rows_create("fake", n_a + n_b, both, dim, work.threads, &fake_rows);
     int blas_threads = sr_blas_alone();
     if (status == SR_OK)
         status = make_lists(&t, &real_rows, &fake_rows, &work);

@@ -54,21 +54,30 @@ INLINE const double *gained(const sr_tile *t, size_t i, double *scratch) {
     return t->row_gain ? scratch : square;
 }
 
-INLINE void fill_kernel(const sr_collector *c, int kernel, const double *square, const double *dot,
-                        size_t columns, double *out) {
+// The tile's row of products.
+INLINE const double *products(const sr_tile *t, size_t i, double *scratch) {
+    const double *square = t->square + i * SR_TILE;
+    for (size_t j = 0; j < t->columns && !t->dot; j++)
+        scratch[j] = t->row_shift[i] + t->column_shift[j] - square[j] / 2;
+    return t->dot ? t->dot + i * SR_TILE : scratch;
+}
+
+// values: of KID products, else squares.
+INLINE void fill_kernel(const sr_collector *c, int kernel, const double *values, size_t columns,
+                        double *out) {
     if (kernel == SR_SUM_DISTANCE) {
         for (size_t j = 0; j < columns; j++)
-            out[j] = sqrt(square[j]);
+            out[j] = sqrt(values[j]);
     } else if (kernel == SR_SUM_KID) {
         double inverse = 1.0 / (double)c->p->rows->dim;
         for (size_t j = 0; j < columns; j++) {
-            double k = dot[j] * inverse + 1;
+            double k = values[j] * inverse + 1;
             out[j] = k * k * k;
         }
     } else { // a bandwidth of 0 (most rows coincide) is taken as the limit
         double scale = c->scale[kernel];
         for (size_t j = 0; j < columns; j += 8) {
-            vec8 s = *(const vec8 *)(square + j);
+            vec8 s = *(const vec8 *)(values + j);
             int8x apart = s > 0.0;
             vec8 argument = (vec8)(apart & (int8x)(-s * scale));
             exp8(&argument, (vec8 *)(out + j));
@@ -89,8 +98,9 @@ INLINE double total8(const double *value, size_t columns) {
 INLINE void sums_body(const sr_collector *c, const sr_tile *t, int kernel, double *kept) {
     _Alignas(64) double value[SR_TILE], column[SR_TILE] = {0}, scratch[SR_TILE] = {0};
     for (size_t i = 0; i < t->rows; i++) {
-        const double *square = kernel == SR_SUM_KID ? NULL : gained(t, i, scratch);
-        fill_kernel(c, kernel, square, t->dot ? t->dot + i * SR_TILE : NULL, t->columns, value);
+        const double *values =
+            kernel == SR_SUM_KID ? products(t, i, scratch) : gained(t, i, scratch);
+        fill_kernel(c, kernel, values, t->columns, value);
         if (t->diagonal)
             value[i] = 0;
         c->row_sum[kernel][t->row + i] += total8(value, t->columns);

@@ -207,6 +207,12 @@ static double total_cost(const sr_rows *real, const sr_rows *fake, const sr_metr
 
 // ---- the computations ---------------------------------------------------------------------------
 
+// Small problems are done by one thread.
+static unsigned team(size_t n, size_t m, size_t dim, const sr_metric_options *options) {
+    bool small = (double)n * (double)m * (double)dim < ALONE;
+    return small ? 1 : sr_threads_resolve(options->threads);
+}
+
 // All but what is read off eigenvalues.
 static sr_status others(const sr_rows *real, const sr_rows *fake, const sr_metric_options *o,
                         sr_work *work, sr_metric_values *out, sr_detail *detail) {
@@ -238,13 +244,11 @@ static sr_status compute(const sr_rows *real, const sr_rows *fake, const sr_metr
                          sr_metric_values *out, sr_detail *detail) {
     bool vendi = o->which & SR_BIT(SR_VENDI), frechet = o->which & BOTH_FRECHET;
     double spectra = cost_of_spectra(o, (double)real->n, (double)fake->n, (double)real->dim);
-    sr_work work = {.threads = sr_threads_resolve(o->threads),
+    sr_work work = {.threads = team(real->n, fake->n, real->dim, o),
                     .monitor = o->monitor,
                     .progress = o->progress,
                     .what = "covariances",
                     .total = total_cost(real, fake, o)};
-    if ((double)real->n * (double)fake->n * (double)real->dim < ALONE)
-        work.threads = 1;
     sr_eigen_queue queue = {0};
     sr_frechet *f = NULL;
     sr_vendi v = {0};
@@ -279,6 +283,7 @@ sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, con
                             size_t dim, const sr_metric_options *options, sr_metric_values *out,
                             sr_detail *detail) {
     sr_rows a = {0}, b = {0};
+    unsigned threads = team(n_real, n_fake, dim, options);
     start_values(n_real, n_fake, options, out);
     for (int m = 0; m < SR_METRIC_COUNT && detail; m++)
         for (int r = 0; r < SR_REPLICATES; r++)
@@ -289,9 +294,9 @@ sr_status sr_metrics_detail(size_t n_real, const float *real, size_t n_fake, con
     if (status == SR_OK)
         status = check_rows("fake", n_fake, options);
     if (status == SR_OK)
-        status = sr_rows_create("real", n_real, real, dim, &a);
+        status = sr_rows_create("real", n_real, real, dim, threads, &a);
     if (status == SR_OK)
-        status = sr_rows_create("fake", n_fake, fake, dim, &b);
+        status = sr_rows_create("fake", n_fake, fake, dim, threads, &b);
     int blas_threads = sr_blas_alone();
     if (status == SR_OK)
         status = compute(&a, &b, options, out, detail);

@@ -23,7 +23,8 @@ typedef struct sr_rows {
 
 // Checks the values and takes the mean; `name` ("real", "fake") is for the message when a value is
 // not finite (its row and column are named) or memory is short.
-sr_status sr_rows_create(const char *name, size_t n, const float *x, size_t dim, sr_rows *out);
+sr_status sr_rows_create(const char *name, size_t n, const float *x, size_t dim, unsigned threads,
+                         sr_rows *out);
 void sr_rows_clear(sr_rows *rows);
 
 // The squared distance of a and b (dim), differences squared and summed in double in eight lanes:
@@ -60,7 +61,7 @@ typedef struct sr_side {
     double *along;   // (SR_DIRECTIONS, padded): x - centre in them
     double *norm;    // (n): |unit q + P e|^2
     double *gain;    // (n): |x - centre|^2 less norm
-    double *shift;   // (n): x.centre - |centre|^2 / 2; the two rows' belong to a product x.y
+    double *shift;   // (n): x.centre + (norm - |centre|^2) / 2: x.y = shift + shift' - square / 2
     double *error;   // (n): |e - P e|
 } sr_side;
 
@@ -84,9 +85,11 @@ typedef struct sr_tile {
     size_t index;         // of the tile in its sweep
     bool self, diagonal;  // p is q; the same rows: then every pair appears twice, and (i, i) too
     const double *square; // (rows, SR_TILE): squared distances, never negative
-    const double *dot;    // (rows, SR_TILE): x.y; NULL when not asked for
+    const double *dot;    // (rows, SR_TILE): x.y, on the exact path, where asked for
     const double *row_error, *column_error; // (rows), (columns): the distance is within the sum of
                                             // the two of sqrt(square); 0 on the exact path
+    const double *row_shift, *column_shift; // (rows), (columns): x.y is their sum less square / 2;
+                                            // NULL on the exact path
     const double *row_gain, *column_gain;   // (rows), (columns): what sums over many pairs add to a
                                             // square; NULL on the exact path
 } sr_tile;
@@ -383,7 +386,7 @@ sr_status sr_scatter_sum(const sr_scatter *scatter, double *c, unsigned threads)
 // Solves the jobs side by side, each on one thread.
 sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads);
 // Rows of which the spread of influences is taken where nobody wants to know them one by one: the
-// standard error is then known to about 1.5%.
-#define SR_INFLUENCE_ROWS 2048
+// standard error is then known to about 2%.
+#define SR_INFLUENCE_ROWS 1024
 
 #endif

@@ -113,18 +113,16 @@ static void fill_exact(const sr_side *p, const sr_side *q, const sr_tile *t, boo
 
 // w->square: the products of the integers, then the squared distances.
 INLINE void distances_body(const sr_side *p, const sr_side *q, const sr_tile *t, workspace *w) {
-    const double *norms = q->norm + t->column, *shifts = q->shift + t->column,
-                 *units = q->unit + t->column;
+    const double *norms = q->norm + t->column, *units = q->unit + t->column;
     _Alignas(64) double along[SR_TILE];
     for (size_t i = 0; i < t->rows; i++) {
-        double norm = p->norm[t->row + i], shift = p->shift[t->row + i], unit = p->unit[t->row + i];
-        double *square = w->square + i * SR_TILE, *dot = w->dot + i * SR_TILE;
+        double norm = p->norm[t->row + i], unit = p->unit[t->row + i];
+        double *square = w->square + i * SR_TILE;
         sr_along_directions(p, t->row + i, q, t->column, t->columns, along);
         for (size_t j = 0; j < t->columns; j++) {
             double product = square[j] * (unit * units[j]) + along[j];
             double value = norm + norms[j] - 2 * product;
             square[j] = value > 0 ? value : 0;
-            dot[j] = product + (shift + shifts[j]);
         }
     }
 }
@@ -232,9 +230,11 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, sr_work *w
             else
                 fill_fast(p, q, &tile, w);
             tile.square = w->square;
-            tile.dot = dot ? w->dot : NULL;
+            tile.dot = dot && p->exact ? w->dot : NULL;
             tile.row_error = p->error + tile.row;
             tile.column_error = q->error + tile.column;
+            tile.row_shift = p->exact ? NULL : p->shift + tile.row;
+            tile.column_shift = q->exact ? NULL : q->shift + tile.column;
             tile.row_gain = p->exact ? NULL : p->gain + tile.row;
             tile.column_gain = q->exact ? NULL : q->gain + tile.column;
             visit(user, thread, &tile);

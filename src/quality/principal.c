@@ -64,7 +64,7 @@ sr_status sr_principal_create(size_t n, const float *x, size_t dim, size_t count
     sr_status status =
         c && values && out->mean && out->direction && out->share ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = sr_rows_create("features", n, x, dim, &rows);
+        status = sr_rows_create("features", n, x, dim, 1, &rows);
     if (status == SR_OK)
         status = scatter(&rows, c);
     sr_eigen_job job = {.vectors = true, .dim = dim, .a = c, .values = values};

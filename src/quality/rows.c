@@ -1,23 +1,44 @@
 // Feature rows as the metrics want them: checked, with their mean.
 #include "metrics.h"
 
+#include <float.h>
 #include <math.h>
 
-sr_status sr_rows_create(const char *name, size_t n, const float *x, size_t dim, sr_rows *out) {
-    *out = (sr_rows){.n = n, .dim = dim, .x = x};
-    for (size_t i = 0; i < n; i++)
+#define COLUMNS 256 // whose means a thread takes
+
+// The first value that is not finite, n * dim if all are.
+static size_t first_bad(size_t n, size_t dim, const float *x, unsigned threads) {
+    size_t bad = n * dim;
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(min : bad)
+    for (size_t i = 0; i < n; i++) {
+        bool finite = true;
         for (size_t d = 0; d < dim; d++)
-            if (!isfinite(x[i * dim + d]))
-                return sr_fail(SR_ERROR_ARGUMENT,
-                               "%s features: row %zu, column %zu is %g, expected a "
-                               "finite number",
-                               name, i, d, (double)x[i * dim + d]);
+            finite &= fabsf(x[i * dim + d]) <= FLT_MAX; // NaN fails too
+        for (size_t d = 0; d < dim && !finite; d++)
+            if (!isfinite(x[i * dim + d])) {
+                bad = i * dim + d < bad ? i * dim + d : bad;
+                break;
+            }
+    }
+    return bad;
+}
+
+sr_status sr_rows_create(const char *name, size_t n, const float *x, size_t dim, unsigned threads,
+                         sr_rows *out) {
+    *out = (sr_rows){.n = n, .dim = dim, .x = x};
+    size_t bad = first_bad(n, dim, x, threads);
+    if (bad < n * dim)
+        return sr_fail(SR_ERROR_ARGUMENT,
+                       "%s features: row %zu, column %zu is %g, expected a finite number", name,
+                       bad / dim, bad % dim, (double)x[bad]);
     out->mean = sr_alloc(dim, sizeof(double));
     if (!out->mean)
         return sr_fail_context(SR_ERROR_MEMORY, "%s features: ", name);
-    for (size_t i = 0; i < n; i++)
-        for (size_t d = 0; d < dim; d++)
-            out->mean[d] += x[i * dim + d];
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t first = 0; first < dim; first += COLUMNS)
+        for (size_t i = 0; i < n; i++)
+            for (size_t d = first; d < dim && d < first + COLUMNS; d++)
+                out->mean[d] += x[i * dim + d];
     for (size_t d = 0; d < dim; d++)
         out->mean[d] /= (double)n;
     return SR_OK;

@@ -13,8 +13,8 @@
 #include <math.h>
 #include <omp.h>
 
-#define FRAME_ROWS 512 // of each set, whose directions are sought
-#define FRAME_ROUNDS 6 // of subspace iteration
+#define FRAME_ROWS 256 // of each set, whose directions are sought
+#define FRAME_ROUNDS 5 // of subspace iteration
 #define MAGIC 0x1.8p52 // added and taken away again it rounds to an integer
 
 #define INLINE static inline __attribute__((always_inline))
@@ -208,6 +208,7 @@ static void narrow_panel(const sr_rows *x, const sr_frame *frame, size_t first, 
         sr_along_directions(s, at, s, at, 1, s->norm + at);
         s->norm[at] = sums[r].squares * (s->unit[at] * s->unit[at]) + s->norm[at];
         s->gain[at] = sums[r].norm - s->norm[at];
+        s->shift[at] += s->norm[at] / 2;
         // Beside e: what is left of the squares' rounding in double where distances are small.
         s->error[at] = sqrt(fmax(error, 0)) * (1 + 1e-6) + 1e-7 * sqrt(sums[r].norm);
     }

@@ -153,7 +153,10 @@ static void add(void *user, unsigned thread, const sr_tile *t) {
             if (t->row_gain && square > 1e-3)
                 square += t->row_gain[i] + t->column_gain[j];
             s->distance += sqrt(square);
-            s->kernel += pow(t->dot[i * SR_TILE + j] / DIM + 1, 3);
+            double dot =
+                t->dot ? t->dot[i * SR_TILE + j]
+                       : t->row_shift[i] + t->column_shift[j] - t->square[i * SR_TILE + j] / 2;
+            s->kernel += pow(dot / DIM + 1, 3);
         }
 }
 
@@ -163,8 +166,8 @@ static void check_sums(const sets *s, double tolerance) {
     sr_side side[2][2];
     sums sum[2] = {{0, 0}, {0, 0}};
     sr_work work = {.threads = 1};
-    must(sr_rows_create("real", N, s->real, DIM, &real));
-    must(sr_rows_create("fake", M, s->fake, DIM, &fake));
+    must(sr_rows_create("real", N, s->real, DIM, 1, &real));
+    must(sr_rows_create("fake", M, s->fake, DIM, 1, &fake));
     sr_frame frame;
     must(sr_frame_create(&real, &fake, &frame));
     for (int exact = 0; exact < 2; exact++) {
@@ -206,8 +209,8 @@ static void test_error(void **state) {
     sets s = make(100, 1e-4f);
     sr_rows real, fake;
     sr_side side[2];
-    must(sr_rows_create("real", N, s.real, DIM, &real));
-    must(sr_rows_create("fake", M, s.fake, DIM, &fake));
+    must(sr_rows_create("real", N, s.real, DIM, 1, &real));
+    must(sr_rows_create("fake", M, s.fake, DIM, 1, &fake));
     sr_frame frame;
     must(sr_frame_create(&real, &fake, &frame));
     must(sr_side_create(&real, &frame, 1, &side[0]));
