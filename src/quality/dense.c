@@ -9,7 +9,7 @@
 
 #define BLOCK 256
 #define NARROW_DIM 1024 // of matrices whose eigenvectors are finished in float
-#define NARROW_ROWS 256 // whose products are one sum in float
+#define NARROW_ROWS 512 // whose products are one sum in float
 
 static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
@@ -53,19 +53,28 @@ void sr_narrow(size_t n, const double *x, float *out, unsigned threads) {
         out[i] = (float)x[i];
 }
 
+// part (rows, BLOCK) = products of columns i and j of x (n, dim); from the diagonal on where they
+// are the same.
+static void block_products(size_t n, size_t dim, const float *x, size_t i, size_t j, float *part) {
+    int rows = (int)smaller(BLOCK, dim - i), columns = (int)smaller(BLOCK, dim - j);
+    if (i == j)
+        cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, rows, (int)n, 1.0f, x + i, (int)dim,
+                    0.0f, part, BLOCK);
+    else
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, columns, (int)n, 1.0f, x + i,
+                    (int)dim, x + j, (int)dim, 0.0f, part, BLOCK);
+}
+
 void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads) {
     size_t across = (dim + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t t = 0; t < across * across; t++) {
         size_t i = t / across * BLOCK, j = t % across * BLOCK;
         float part[BLOCK * BLOCK];
-        size_t rows = smaller(BLOCK, dim - i), columns = smaller(BLOCK, dim - j);
         for (size_t first = 0; first < n && j >= i; first += NARROW_ROWS) {
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns,
-                        (int)smaller(NARROW_ROWS, n - first), 1.0f, x + first * dim + i, (int)dim,
-                        x + first * dim + j, (int)dim, 0.0f, part, BLOCK);
-            for (size_t a = 0; a < rows; a++)
-                for (size_t b = 0; b < columns; b++)
+            block_products(smaller(NARROW_ROWS, n - first), dim, x + first * dim, i, j, part);
+            for (size_t a = 0; a < smaller(BLOCK, dim - i); a++)
+                for (size_t b = i == j ? a : 0; b < smaller(BLOCK, dim - j); b++)
                     c[(i + a) * dim + j + b] += part[a * BLOCK + b];
         }
     }

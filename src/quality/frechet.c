@@ -33,9 +33,12 @@
 #include <lapacke.h>
 #include <limits.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define EXPAND_RANK 1024
+#define ALONE_DIM 256           // below, a factor is not worth a thread
 #define NEGLIGIBLE 1e-5         // of the largest root: directions without variance have no say
 #define CHUNK ((size_t)1 << 21) // values of a block of rows: 16 MB
 #define BLOCK 256               // rows and columns of a product, for one thread
@@ -56,28 +59,40 @@ struct sr_frechet {
     const sr_rows *real, *fake;
     const sr_metric_options *options;
     unsigned threads;
-    size_t dim, rank, block;  // rows at a time
-    double trace_a;           // tr Ca
-    double *factor;           // (rank, dim)
-    int *pivot;               // (dim): feature k of the factor is feature pivot[k] - 1
-    double *rows;             // (block, dim): scratch
-    size_t *order;            // (fake): the shuffle
-    double *vectors, *s;      // (rank, rank), (rank): of all rows
-    double *y_sum, y_squares; // (dim): sums over the fake rows so far
-    sr_frame frame;           // directions, for covariances of many features
-    sr_scatter *scatter;      // of the fake rows so far, features in the order of the factor's
-    double *gram, *z_sum;     // or, when the factor is of rows, (rank, rank), (rank) of z = F y
-    bool errors;              // standard errors are wanted
-    size_t influences[2];     // real and fake rows whose influences are wanted
+    size_t dim, rank, block; // rows at a time
+    double trace_a;          // tr Ca
+    double *factor;          // (rank, dim)
+    int *pivot;              // (dim): feature k of the factor is feature pivot[k] - 1
+    pthread_t thread;        // that makes the factor of a covariance
+    bool factoring;          // until it is joined
+    atomic_bool factored;
+    int factor_info, factor_rank; // what LAPACK said
+    double *rows;                 // (block, dim): scratch
+    size_t *order;                // (fake): the shuffle
+    double *vectors, *s;          // (rank, rank), (rank): of all rows
+    double *y_sum, y_squares;     // (dim): sums over the fake rows so far
+    sr_frame frame;               // directions, for covariances of many features
+    sr_scatter *scatter;          // of the fake rows so far, features in the order of the factor's
+    double *gram, *z_sum;         // or, when the factor is of rows, (rank, rank), (rank) of z = F y
+    bool errors;                  // standard errors are wanted
+    size_t influences[2];         // real and fake rows whose influences are wanted
     size_t *real_order; // (influences[0]): these rows; of the fake ones, the first of the shuffle
     ladder ladder;
     size_t jobs, at[JOBS]; // at: the places of their sizes
     sr_eigen_job job[JOBS];
 };
 
+// Threads that nothing keeps busy.
+static unsigned team(const frechet *f) {
+    bool busy = f->factoring && !atomic_load(&f->factored);
+    return f->threads - (busy && f->threads > 1);
+}
+
 void sr_frechet_destroy(frechet *f) {
     if (!f)
         return;
+    if (f->factoring)
+        pthread_join(f->thread, NULL);
     for (size_t j = 0; j < f->jobs; j++)
         if (f->job[j].a != f->vectors) {
             sr_free(f->job[j].a);
@@ -98,15 +113,15 @@ void sr_frechet_destroy(frechet *f) {
     sr_free(f);
 }
 
-// f->rows = rows [first, first + count), centred, features in the order of the factor's.
+// f->rows = rows [first, first + count), centred, features in their order or in the factor's.
 static void centre(const frechet *f, const sr_rows *x, const size_t *order, size_t first,
-                   size_t count) {
+                   size_t count, const int *pivot) {
     size_t dim = f->dim;
-#pragma omp parallel for num_threads(f->threads)
+#pragma omp parallel for num_threads(team(f))
     for (size_t i = 0; i < count; i++) {
         size_t row = order ? order[first + i] : first + i;
         for (size_t k = 0; k < dim; k++) {
-            size_t d = f->pivot ? (size_t)f->pivot[k] - 1 : k;
+            size_t d = pivot ? (size_t)pivot[k] - 1 : k;
             f->rows[i * dim + k] = x->x[row * dim + d] - x->mean[d];
         }
     }
@@ -148,10 +163,10 @@ static sr_status real_covariance(frechet *f) {
     sr_status status =
         sr_scatter_narrow(dim) ? sr_frame_create(f->real, f->fake, &f->frame) : SR_OK;
     if (status == SR_OK)
-        status = sr_scatter_create(dim, f->block, &f->frame, NULL, &scatter);
+        status = sr_scatter_create(dim, f->block, &f->frame, &scatter);
     for (size_t first = 0; first < n && status == SR_OK; first += f->block) {
         size_t count = n - first < f->block ? n - first : f->block;
-        centre(f, f->real, NULL, first, count);
+        centre(f, f->real, NULL, first, count, NULL);
         f->trace_a += squares(count * dim, f->rows) / (double)(n - 1);
         sr_scatter_add(scatter, count, f->rows, f->threads);
     }
@@ -164,26 +179,46 @@ static sr_status real_covariance(frechet *f) {
 }
 
 // Pivoted Cholesky. LAPACK's column c of L is our row c of F.
+static void *factorise(void *user) {
+    frechet *f = user;
+    int dim = (int)f->dim;
+    f->factor_info =
+        LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', dim, f->factor, dim, f->pivot, &f->factor_rank,
+                       -1.0); // tolerance: dim x 2^-53 of the largest variance
+    atomic_store(&f->factored, true);
+    return NULL;
+}
+
+// Starts what join_factor() ends: LAPACK leaves the other threads to the fake rows.
 static sr_status factor_covariance(frechet *f) {
     size_t dim = f->dim;
-    int rank = 0;
     f->factor = sr_alloc(dim * dim, sizeof(double));
-    int *pivot = sr_alloc(dim, sizeof *pivot);
-    sr_status status = f->factor && pivot ? real_covariance(f) : SR_ERROR_MEMORY;
-    if (status != SR_OK) {
-        sr_free(pivot);
+    f->pivot = sr_alloc(dim, sizeof *f->pivot);
+    sr_status status = f->factor && f->pivot ? real_covariance(f) : SR_ERROR_MEMORY;
+    if (status == SR_OK)
+        status = sr_scatter_create(dim, f->block, &f->frame, &f->scatter);
+    if (status != SR_OK)
         return status;
-    }
-    int info = LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', (int)dim, f->factor, (int)dim, pivot, &rank,
-                              -1.0); // tolerance: dim x 2^-53 of the largest variance
-    f->pivot = pivot;
-    if (info < 0)
-        return sr_fail(SR_ERROR_LIBRARY, "dpstrf returned %d", info);
+    f->factoring =
+        f->threads > 1 && dim >= ALONE_DIM && pthread_create(&f->thread, NULL, factorise, f) == 0;
+    if (!f->factoring)
+        factorise(f);
+    return SR_OK;
+}
+
+static sr_status join_factor(frechet *f) {
+    if (!f->pivot)
+        return SR_OK;
+    if (f->factoring)
+        pthread_join(f->thread, NULL);
+    f->factoring = false;
+    if (f->factor_info < 0)
+        return sr_fail(SR_ERROR_LIBRARY, "dpstrf returned %d", f->factor_info);
     // Of variances that are all 0 LAPACK finds no rank.
-    f->rank = f->trace_a > 0 ? (size_t)rank : 0;
+    f->rank = f->trace_a > 0 ? (size_t)f->factor_rank : 0;
     for (size_t c = 0; c < f->rank; c++)
-        memset(f->factor + c * dim, 0, c * sizeof(double));
-    return sr_scatter_create(dim, f->block, &f->frame, pivot, &f->scatter);
+        memset(f->factor + c * f->dim, 0, c * sizeof(double));
+    return SR_OK;
 }
 
 // tr sqrt from the eigenvalues (rank, ascending), which become their roots.
@@ -245,16 +280,19 @@ static sr_status covariance(const frechet *f, size_t n, double *m) {
         subtract_mean(f->rank, n, f->gram, f->z_sum, m, f->threads);
         return SR_OK;
     }
-    double *c = sr_alloc(dim, dim * sizeof *c);
-    sr_status status = c ? sr_scatter_sum(f->scatter, c, f->threads) : SR_ERROR_MEMORY;
+    double *sums = sr_alloc(dim, dim * sizeof *sums), *c = sr_alloc(dim, dim * sizeof *c);
+    sr_status status = sums && c ? sr_scatter_sum(f->scatter, sums, f->threads) : SR_ERROR_MEMORY;
     if (status == SR_OK) {
-        subtract_mean(dim, n, c, f->y_sum, c, f->threads);
-#pragma omp parallel for schedule(dynamic, 16) num_threads(f->threads)
+        subtract_mean(dim, n, sums, f->y_sum, sums, f->threads);
+#pragma omp parallel for num_threads(f->threads)
         for (size_t i = 0; i < dim; i++)
-            for (size_t j = 0; j < i; j++)
-                c[i * dim + j] = c[j * dim + i];
+            for (size_t j = 0; j < dim; j++) {
+                size_t a = (size_t)f->pivot[i] - 1, b = (size_t)f->pivot[j] - 1;
+                c[i * dim + j] = a < b ? sums[a * dim + b] : sums[b * dim + a];
+            }
         status = both_sides(f, c, m);
     }
+    sr_free(sums);
     sr_free(c);
     return status;
 }
@@ -262,11 +300,10 @@ static sr_status covariance(const frechet *f, size_t n, double *m) {
 // All of the distance of the first n fake rows but tr sqrt(Ca Cb).
 static double plain_terms(const frechet *f, size_t n) {
     double mean = 0, sums = 0;
-    for (size_t k = 0; k < f->dim; k++) {
-        size_t d = f->pivot ? (size_t)f->pivot[k] - 1 : k;
-        double apart = f->fake->mean[d] + f->y_sum[k] / (double)n - f->real->mean[d];
+    for (size_t d = 0; d < f->dim; d++) {
+        double apart = f->fake->mean[d] + f->y_sum[d] / (double)n - f->real->mean[d];
         mean += apart * apart;
-        sums += f->y_sum[k] * (f->y_sum[k] / (double)n);
+        sums += f->y_sum[d] * (f->y_sum[d] / (double)n);
     }
     return mean + f->trace_a + (f->y_squares - sums) / (double)(n - 1);
 }
@@ -298,11 +335,11 @@ static sr_status take(frechet *f, size_t first, size_t last) {
         return SR_ERROR_MEMORY;
     for (; first < last; first += f->block) {
         size_t count = smaller(f->block, last - first);
-        centre(f, f->fake, f->order, first, count);
-        column_sums(count, dim, f->rows, f->y_sum, f->threads);
+        centre(f, f->fake, f->order, first, count, NULL);
+        column_sums(count, dim, f->rows, f->y_sum, team(f));
         f->y_squares += squares(count * dim, f->rows);
         if (f->pivot) {
-            sr_scatter_add(f->scatter, count, f->rows, f->threads);
+            sr_scatter_add(f->scatter, count, f->rows, team(f));
         } else {
             project(f, count, z);
             sr_gram_add(count, rank, z, f->gram, f->threads);
@@ -356,23 +393,30 @@ static void unwhiten(const frechet *f, float *narrowed) {
 }
 
 // vectors (rank, dim), in fp32: w_k = F' v_k, as z . v_k = y . w_k.
-static void pull_back(const frechet *f, float *vectors) {
+static sr_status pull_back(const frechet *f, float *vectors) {
     size_t rank = f->rank, dim = f->dim, blocks = (rank + BLOCK - 1) / BLOCK,
            across = (dim + BLOCK - 1) / BLOCK;
+    float *v = sr_alloc(rank, rank * sizeof *v), *factor = sr_alloc(rank, dim * sizeof *factor);
+    if (!v || !factor) {
+        sr_free(v);
+        sr_free(factor);
+        return SR_ERROR_MEMORY;
+    }
+    sr_narrow(rank * rank, f->vectors, v, f->threads);
+    sr_narrow(rank * dim, f->factor, factor, f->threads);
 #pragma omp parallel for collapse(2) schedule(dynamic) num_threads(f->threads)
     for (size_t i = 0; i < blocks; i++)
         for (size_t j = 0; j < across; j++) {
-            double part[BLOCK * BLOCK];
             size_t row = i * BLOCK, column = j * BLOCK, rows = smaller(BLOCK, rank - row),
                    columns = smaller(BLOCK, dim - column);
             size_t depth = f->pivot ? smaller(column + columns, rank) : rank; // below, F is 0
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns,
-                        (int)depth, 1.0, f->vectors + row * rank, (int)rank, f->factor + column,
-                        (int)dim, 0.0, part, BLOCK);
-            for (size_t r = 0; r < rows; r++)
-                for (size_t k = 0; k < columns; k++)
-                    vectors[(row + r) * dim + column + k] = (float)part[r * BLOCK + k];
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns,
+                        (int)depth, 1.0f, v + row * rank, (int)rank, factor + column, (int)dim,
+                        0.0f, vectors + row * dim + column, (int)dim);
         }
+    sr_free(v);
+    sr_free(factor);
+    return SR_OK;
 }
 
 // form (count): sum over k of weight_k (x . w_k)^2 over rows of x in the given order, of their
@@ -386,7 +430,7 @@ static sr_status forms(const frechet *f, const sr_rows *of, const size_t *order,
     bool failed = !x || !scratch;
     for (size_t first = 0; first < count && !failed && rank; first += block) {
         size_t now = smaller(block, count - first);
-        centre(f, of, order, first, now);
+        centre(f, of, order, first, now, f->pivot);
 #pragma omp parallel for num_threads(f->threads)
         for (size_t i = 0; i < now; i++)
             for (size_t c = 0; c < width; c++)
@@ -435,7 +479,9 @@ static sr_status fake_influence(const frechet *f, float *rotated, double *out, d
         plain_influence(f, f->fake, f->order, count, 1, out);
         for (size_t k = 0; k < rank; k++)
             inverse[k] = f->s[k] > NEGLIGIBLE * f->s[rank - 1] ? 1 / f->s[k] : 0;
-        pull_back(f, vectors);
+        status = pull_back(f, vectors);
+    }
+    if (status == SR_OK) {
         status = forms(f, f->fake, f->order, count, f->dim, vectors, inverse, rotated, form);
         subtract(count, out, form);
     }
@@ -528,8 +574,6 @@ static void choose_sizes(frechet *f) {
     }
     if (!many)
         l->n[l->count++] = m;
-    // With fewer rows than twice the rank the expansion does not converge.
-    l->expanded = f->rank >= EXPAND_RANK && l->count > 4 && l->n[0] >= 2 * f->rank;
 }
 
 // weight (count) of each size's distance in the line's value at 1/n = 0.
@@ -603,8 +647,8 @@ static sr_status add_job(frechet *f, size_t i, bool vectors) {
     return covariance(f, f->ladder.n[i], f->job[j].a);
 }
 
-// l->plain of all sizes. Where there is no expansion, l->root of all but the last: matrices in
-// batches, one a thread; the others become jobs.
+// l->plain of all sizes, the first of which is taken in. Where there is no expansion, l->root of
+// all but the last: matrices in batches, one a thread; the others become jobs.
 static sr_status climb(frechet *f, bool vectors) {
     ladder *l = &f->ladder;
     size_t rank = f->rank, most = f->threads < 4 ? f->threads : 4, square = rank * rank, count = 0;
@@ -614,7 +658,7 @@ static sr_status climb(frechet *f, bool vectors) {
     sr_eigen_job batch[4];
     sr_status status = m && values ? SR_OK : SR_ERROR_MEMORY;
     for (size_t i = 0; i <= last && status == SR_OK; i++) {
-        if ((status = take(f, i ? l->n[i - 1] : 0, l->n[i])) != SR_OK)
+        if (i > 0 && (status = take(f, l->n[i - 1], l->n[i])) != SR_OK)
             break;
         l->plain[i] = plain_terms(f, l->n[i]);
         if (i == last || (l->expanded && solved(l, i))) {
@@ -697,14 +741,24 @@ static sr_status prepare(frechet *f) {
     if (!f->rows || !f->order || !f->y_sum)
         return SR_ERROR_MEMORY;
     sr_shuffle(f->options->seed, 2, m, f->order);
-    sr_status status = f->real->n <= dim ? factor_rows(f) : factor_covariance(f);
+    if (f->real->n > dim)
+        return factor_covariance(f);
+    sr_status status = factor_rows(f);
     if (status != SR_OK)
         return status;
-    f->gram = sr_alloc(f->pivot ? 0 : f->rank, f->rank * sizeof(double));
-    f->z_sum = sr_alloc(f->pivot ? 0 : f->rank, sizeof(double));
+    f->gram = sr_alloc(f->rank, f->rank * sizeof(double));
+    f->z_sum = sr_alloc(f->rank, sizeof(double));
+    return f->gram && f->z_sum ? SR_OK : SR_ERROR_MEMORY;
+}
+
+// Once the rank is known.
+static sr_status prepare_spectra(frechet *f) {
+    ladder *l = &f->ladder;
+    // With fewer rows than twice the rank the expansion does not converge.
+    l->expanded = f->rank >= EXPAND_RANK && l->count > 4 && l->n[0] >= 2 * f->rank;
     f->vectors = sr_alloc(f->rank, f->rank * sizeof(double));
     f->s = sr_alloc(f->rank, sizeof(double));
-    return f->gram && f->z_sum && f->vectors && f->s ? SR_OK : SR_ERROR_MEMORY;
+    return f->vectors && f->s ? SR_OK : SR_ERROR_MEMORY;
 }
 
 // Of all rows, unless nobody asks for each; and none where there is nothing to use them for.
@@ -739,8 +793,14 @@ sr_status sr_frechet_start(const sr_rows *real, const sr_rows *fake,
     sr_status status = prepare(f);
     if (status == SR_OK) {
         choose_sizes(f);
-        status = choose_influences(f, detail);
+        status = take(f, 0, f->ladder.n[0]);
     }
+    if (status == SR_OK)
+        status = join_factor(f);
+    if (status == SR_OK)
+        status = prepare_spectra(f);
+    if (status == SR_OK)
+        status = choose_influences(f, detail);
     if (status == SR_OK)
         status = climb(f, f->errors || f->ladder.expanded);
     if (status != SR_OK) {

@@ -369,14 +369,12 @@ void sr_square_forms(size_t n, size_t dim, const float *x, const float *vectors,
 void sr_narrow(size_t n, const double *x, float *out, unsigned threads);
 // c (dim, dim) += x' x, x (n, dim); what lies below the diagonal is not kept.
 void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads);
-// Likewise for rows in float, whose products are sums in float of up to 256 rows, added in double.
+// Likewise for rows in float, whose products are sums in float of up to 512 rows, added in double.
 void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads);
 // Sums of x x' over rows of many features, which come block by block.
 typedef struct sr_scatter sr_scatter;
-// block: the most rows of one. pivot: NULL, or the order (from 1) in which the features come.
-// frame: its directions alone matter, and where sr_scatter_narrow.
-sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, const int *pivot,
-                            sr_scatter **out);
+// block: the most rows of one. frame: its directions alone matter, and where sr_scatter_narrow.
+sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, sr_scatter **out);
 void sr_scatter_destroy(sr_scatter *scatter);
 bool sr_scatter_narrow(size_t dim);
 void sr_scatter_add(sr_scatter *scatter, size_t count, double *x,

@@ -33,8 +33,7 @@ bool sr_scatter_narrow(size_t dim) {
     return dim >= NARROW_DIM;
 }
 
-sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, const int *pivot,
-                            sr_scatter **out) {
+sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, sr_scatter **out) {
     sr_scatter *s = *out = sr_alloc(1, sizeof *s);
     if (!s)
         return SR_ERROR_MEMORY;
@@ -48,10 +47,8 @@ sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, con
         s->part = sr_alloc(block, SR_DIRECTIONS * sizeof(double));
         s->narrow = sr_alloc(block, dim * sizeof(float));
         failed = failed || !s->direction || !s->along || !s->cross || !s->part || !s->narrow;
-        for (size_t r = 0; r < SR_DIRECTIONS && !failed; r++)
-            for (size_t k = 0; k < dim; k++)
-                s->direction[r * dim + k] =
-                    frame->direction[r * dim + (pivot ? (size_t)pivot[k] - 1 : k)];
+        if (!failed)
+            memcpy(s->direction, frame->direction, SR_DIRECTIONS * dim * sizeof(double));
     }
     if (failed) {
         sr_scatter_destroy(s);
