@@ -141,7 +141,8 @@ static void minimise(const logistic *l, double *w, double *work) {
 
 // x (2 half, dim) and label: `half` real rows from place `first` of their shuffle, then fake ones.
 static void gather(const sr_rows *real, const sr_rows *fake, size_t *const order[2], size_t first,
-                   size_t half, float *x, float *label) {
+                   size_t half, float *x, float *label, unsigned threads) {
+#pragma omp parallel for num_threads(threads)
     for (size_t i = 0; i < 2 * half; i++) {
         const sr_rows *from = i < half ? real : fake;
         size_t row = order[i >= half][first + i % half];
@@ -151,37 +152,45 @@ static void gather(const sr_rows *real, const sr_rows *fake, size_t *const order
 }
 
 // shift, scale (dim) of the training rows; a constant feature counts for nothing.
-static void standards(size_t n, size_t dim, const float *x, double *shift, double *scale) {
+static void standards(size_t n, size_t dim, const float *x, double *shift, double *scale,
+                      unsigned threads) {
     memset(shift, 0, dim * sizeof *shift);
     memset(scale, 0, dim * sizeof *scale);
-    for (size_t i = 0; i < n; i++)
-        for (size_t d = 0; d < dim; d++)
-            shift[d] += x[i * dim + d] / (double)n;
-    for (size_t i = 0; i < n; i++)
-        for (size_t d = 0; d < dim; d++)
-            scale[d] += (x[i * dim + d] - shift[d]) * (x[i * dim + d] - shift[d]) / (double)n;
-    for (size_t d = 0; d < dim; d++)
-        scale[d] = scale[d] > 1e-14 * shift[d] * shift[d] ? 1 / sqrt(scale[d]) : 0;
+#pragma omp parallel for num_threads(threads)
+    for (size_t first = 0; first < dim; first += BLOCK) {
+        size_t last = dim - first < BLOCK ? dim : first + BLOCK;
+        for (size_t i = 0; i < n; i++)
+            for (size_t d = first; d < last; d++)
+                shift[d] += x[i * dim + d] / (double)n;
+        for (size_t i = 0; i < n; i++)
+            for (size_t d = first; d < last; d++)
+                scale[d] += (x[i * dim + d] - shift[d]) * (x[i * dim + d] - shift[d]) / (double)n;
+        for (size_t d = first; d < last; d++)
+            scale[d] = scale[d] > 1e-14 * shift[d] * shift[d] ? 1 / sqrt(scale[d]) : 0;
+    }
 }
 
-static void standardise(size_t n, size_t dim, float *x, const double *shift, const double *scale) {
+static void standardise(size_t n, size_t dim, float *x, const double *shift, const double *scale,
+                        unsigned threads) {
+#pragma omp parallel for num_threads(threads)
     for (size_t i = 0; i < n; i++)
         for (size_t d = 0; d < dim; d++)
             x[i * dim + d] = (float)((x[i * dim + d] - shift[d]) * scale[d]);
 }
 
 // Rows on the right side of w; a margin of exactly 0 counts half.
-static double right_rows(size_t n, size_t dim, const float *x, const float *label,
-                         const double *w) {
-    double right = 0;
+static double right_rows(size_t n, size_t dim, const float *x, const float *label, const double *w,
+                         unsigned threads) {
+    size_t halves = 0;
+#pragma omp parallel for num_threads(threads) reduction(+ : halves)
     for (size_t i = 0; i < n; i++) {
         double margin = w[dim];
         for (size_t d = 0; d < dim; d++)
             margin += w[d] * x[i * dim + d];
         margin *= label[i];
-        right += margin > 0 ? 1 : margin == 0 ? 0.5 : 0;
+        halves += margin > 0 ? 2 : margin == 0;
     }
-    return right;
+    return (double)halves / 2;
 }
 
 static void store(double right, double rows, sr_metric_values *out, bool errors) {
@@ -220,13 +229,13 @@ sr_status sr_metric_c2st(const sr_rows *real, const sr_rows *fake, const sr_metr
         l.narrow) {
         sr_shuffle(options->seed, 3, least, order[0]);
         sr_shuffle(options->seed, 4, least, order[1]);
-        gather(real, fake, order, 0, half, x, label);
-        standards(2 * half, dim, x, standard, standard + dim);
-        standardise(2 * half, dim, x, standard, standard + dim);
+        gather(real, fake, order, 0, half, x, label, threads);
+        standards(2 * half, dim, x, standard, standard + dim, threads);
+        standardise(2 * half, dim, x, standard, standard + dim, threads);
         minimise(&l, w, work);
-        gather(real, fake, order, half, test, x, label);
-        standardise(rows, dim, x, standard, standard + dim);
-        store(right_rows(rows, dim, x, label, w), (double)rows, out, !options->no_errors);
+        gather(real, fake, order, half, test, x, label, threads);
+        standardise(rows, dim, x, standard, standard + dim, threads);
+        store(right_rows(rows, dim, x, label, w, threads), (double)rows, out, !options->no_errors);
         status = SR_OK;
     }
     for (int set = 0; set < 2; set++)

@@ -6,13 +6,13 @@
 // of eight doubles whose sums have a fixed order: the same bits on all of them.
 #include "metrics.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
 typedef double vec8 __attribute__((vector_size(64), aligned(64), may_alias));
+typedef double near8 __attribute__((vector_size(64), aligned(8), may_alias)); // anywhere
 typedef int64_t int8x __attribute__((vector_size(64), aligned(64), may_alias));
 
 // ---- sums of kernels ----------------------------------------------------------------------------
@@ -95,7 +95,26 @@ INLINE double total8(const double *value, size_t columns) {
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
-INLINE void sums_body(const sr_collector *c, const sr_tile *t, int kernel, double *kept) {
+// Adds the KID kernels of row i of the tile, `value`, to the sums of the subsets that have the row.
+// Of a set against itself each pair counts in both orders.
+INLINE void add_to_subsets(const sr_collector *c, const sr_tile *t, size_t i, const double *value) {
+    double times = t->self && !t->diagonal ? 2 : 1, *sums = c->subset_sum + t->index * c->subsets;
+    for (size_t s = 0; s < c->subsets; s++) {
+        if (c->row_member[s * c->p->rows->n + t->row + i] == 0)
+            continue;
+        const double *member = c->column_member + s * c->q->rows->n + t->column;
+        vec8 sum = {0};
+        size_t j = 0;
+        for (; j + 8 <= t->columns; j += 8)
+            sum += *(const vec8 *)(value + j) * *(const near8 *)(member + j);
+        for (size_t lane = 0; j < t->columns; j++, lane++)
+            sum[lane] += value[j] * member[j];
+        sums[s] += times * (((sum[0] + sum[1]) + (sum[2] + sum[3])) +
+                            ((sum[4] + sum[5]) + (sum[6] + sum[7])));
+    }
+}
+
+INLINE void sums_body(const sr_collector *c, const sr_tile *t, int kernel) {
     _Alignas(64) double value[SR_TILE], column[SR_TILE] = {0}, scratch[SR_TILE] = {0};
     for (size_t i = 0; i < t->rows; i++) {
         const double *values =
@@ -106,28 +125,11 @@ INLINE void sums_body(const sr_collector *c, const sr_tile *t, int kernel, doubl
         c->row_sum[kernel][t->row + i] += total8(value, t->columns);
         for (size_t j = 0; j < t->columns; j++)
             column[j] += value[j];
-        if (kept)
-            memcpy(kept + i * SR_TILE, value, t->columns * sizeof *value);
+        if (kernel == SR_SUM_KID && c->subsets)
+            add_to_subsets(c, t, i, value);
     }
     for (size_t j = 0; j < t->columns && !t->diagonal; j++)
         c->column_sum[kernel][t->column + j] += column[j];
-}
-
-// The KID kernel's sum over the tile's pairs of each subset: with K the tile, P and Q memberships,
-// the sums of the columns of P * (K Q). Of a set against itself each pair counts in both orders.
-static void subset_sums(const sr_collector *c, const sr_tile *t, const double *kernel,
-                        double *product) {
-    size_t subsets = c->subsets;
-    double times = t->self && !t->diagonal ? 2 : 1;
-    double *sums = c->subset_sum + t->index * subsets;
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)t->rows, (int)subsets,
-                (int)t->columns, times, kernel, SR_TILE, c->column_member + t->column * subsets,
-                (int)subsets, 0.0, product, (int)subsets);
-    for (size_t i = 0; i < t->rows; i++) {
-        const double *member = c->row_member + (t->row + i) * subsets;
-        for (size_t s = 0; s < subsets; s++)
-            sums[s] += member[s] * product[i * subsets + s];
-    }
 }
 
 // ---- nearest rows -------------------------------------------------------------------------------
@@ -302,13 +304,10 @@ INLINE void balls_body(sr_collector *c, const sr_tile *t) {
 
 // ---- all of it ----------------------------------------------------------------------------------
 
-INLINE void collect_body(sr_collector *c, unsigned thread, const sr_tile *t) {
-    double *scratch = c->subsets ? c->scratch + thread * SR_TILE * (SR_TILE + c->subsets) : NULL;
+INLINE void collect_body(sr_collector *c, const sr_tile *t) {
     for (int kernel = 0; kernel < SR_SUM_COUNT; kernel++)
         if (c->kernels[kernel])
-            sums_body(c, t, kernel, kernel == SR_SUM_KID ? scratch : NULL);
-    if (c->subsets)
-        subset_sums(c, t, scratch, scratch + SR_TILE * SR_TILE);
+            sums_body(c, t, kernel);
     if (c->row_list[0].length || c->row_list[1].length || c->column_list[0].length ||
         c->column_list[1].length)
         lists_body(c, t);
@@ -317,14 +316,13 @@ INLINE void collect_body(sr_collector *c, unsigned thread, const sr_tile *t) {
 }
 
 #if defined(__x86_64__) && !defined(SR_PORTABLE)
-__attribute__((target("avx2"))) static void collect_avx2(sr_collector *c, unsigned thread,
-                                                         const sr_tile *t) {
-    collect_body(c, thread, t);
+__attribute__((target("avx2"))) static void collect_avx2(sr_collector *c, const sr_tile *t) {
+    collect_body(c, t);
 }
 
-__attribute__((target("avx512f,avx512dq,avx512vl"))) static void
-collect_avx512(sr_collector *c, unsigned thread, const sr_tile *t) {
-    collect_body(c, thread, t);
+__attribute__((target("avx512f,avx512dq,avx512vl"))) static void collect_avx512(sr_collector *c,
+                                                                                const sr_tile *t) {
+    collect_body(c, t);
 }
 #endif
 
@@ -333,15 +331,15 @@ void sr_collect(void *user, unsigned thread, const sr_tile *tile) {
 #if defined(__x86_64__) && !defined(SR_PORTABLE)
     sr_isa isa = sr_cpu_get()->active;
     if (isa >= SR_ISA_AVX512) {
-        collect_avx512(c, thread, tile);
+        collect_avx512(c, tile);
         return;
     }
     if (isa >= SR_ISA_AVX2) {
-        collect_avx2(c, thread, tile);
+        collect_avx2(c, tile);
         return;
     }
 #endif
-    collect_body(c, thread, tile);
+    collect_body(c, tile);
 }
 
 void sr_collector_clear(sr_collector *c) {
@@ -350,7 +348,6 @@ void sr_collector_clear(sr_collector *c) {
         sr_free(c->column_sum[kernel]);
     }
     sr_free(c->subset_sum);
-    sr_free(c->scratch);
     for (int l = 0; l < 2; l++) {
         sr_lists_clear(&c->row_list[l]);
         sr_lists_clear(&c->column_list[l]);

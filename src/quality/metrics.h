@@ -206,12 +206,11 @@ typedef struct sr_collector {
     bool kernels[SR_SUM_COUNT];
     double scale[SR_SUM_COUNT];                               // of RBF kernels: 1 / (2 bandwidth^2)
     double *row_sum[SR_SUM_COUNT], *column_sum[SR_SUM_COUNT]; // (p.n), (q.n)
-    // Memberships of rows in subsets, (n, subsets) of 0 and 1, and the KID kernel's sum over each
+    // Memberships of rows in subsets, (subsets, n) of 0 and 1, and the KID kernel's sum over each
     // subset, (tiles, subsets).
     size_t subsets;
     const double *row_member, *column_member;
     double *subset_sum;
-    double *scratch; // (threads, SR_TILE * (SR_TILE + subsets)): when there are subsets
     // Nearest rows: two lists of rows, two of columns; those of length 0 are not kept.
     sr_lists row_list[2], column_list[2];
     // Balls of both sets, in a sweep of real (p) over fake (q).

@@ -46,19 +46,17 @@ static sr_status add_lists(const sr_pairwise *s, const sr_side *own, const sr_si
 }
 
 static sr_status add_subsets(const sr_pairwise *s, const sr_side *p, const sr_side *q,
-                             const double *member[2], sr_work *work, sr_collector *c) {
+                             const double *member[2], sr_collector *c) {
     if (!wants(s->options, SR_BIT(SR_KID_SUBSETS)))
         return SR_OK;
-    size_t subsets = s->options->kid_subsets, sums, scratch;
+    size_t subsets = s->options->kid_subsets, sums;
     c->subsets = subsets;
     c->row_member = member[0];
     c->column_member = member[1];
-    if (!sr_size_mul(sr_pair_tiles(p, q), subsets, &sums) ||
-        !sr_size_mul(SR_TILE * sizeof(double), SR_TILE + subsets, &scratch))
+    if (!sr_size_mul(sr_pair_tiles(p, q), subsets, &sums))
         return SR_ERROR_MEMORY;
     c->subset_sum = sr_alloc(sums, sizeof(double));
-    c->scratch = sr_alloc(work->threads, scratch);
-    return c->subset_sum && c->scratch ? SR_OK : SR_ERROR_MEMORY;
+    return c->subset_sum ? SR_OK : SR_ERROR_MEMORY;
 }
 
 static sr_status add_balls(sr_pairwise *s, sr_collector *c) {
@@ -95,7 +93,7 @@ static sr_status self_sweep(sr_pairwise *s, int set, const sr_side *side, double
     *c = (sr_collector){.p = side, .q = side};
     sr_status status = add_sums(o, bandwidth, side, side, c);
     if (status == SR_OK)
-        status = add_subsets(s, side, side, (const double *[]){member, member}, work, c);
+        status = add_subsets(s, side, side, (const double *[]){member, member}, c);
     if (status == SR_OK)
         status = add_lists(s, side, side, length, c->row_list);
     if (status == SR_OK)
@@ -125,7 +123,7 @@ static sr_status cross_sweep(sr_pairwise *s, const sr_side *real, const sr_side 
     *c = (sr_collector){.p = real, .q = fake};
     sr_status status = add_sums(o, bandwidth, real, fake, c);
     if (status == SR_OK)
-        status = add_subsets(s, real, fake, member, work, c);
+        status = add_subsets(s, real, fake, member, c);
     if (status == SR_OK)
         status = add_lists(s, real, fake, row_length, c->row_list);
     if (status == SR_OK)
@@ -143,14 +141,14 @@ static sr_status cross_sweep(sr_pairwise *s, const sr_side *real, const sr_side 
 
 // ---- subsets and groups -------------------------------------------------------------------------
 
-// (n, subsets): 1 where a row belongs to a subset of `size` rows. Streams 2 s + side + 16.
+// (subsets, n): 1 where a row belongs to a subset of `size` rows. Streams 2 s + side + 16.
 static double *draw_members(uint64_t seed, int side, size_t n, size_t subsets, size_t size) {
-    double *member = sr_alloc(n, subsets * sizeof *member);
+    double *member = sr_alloc(subsets, n * sizeof *member);
     size_t *order = sr_alloc(n, sizeof *order);
     for (size_t s = 0; s < subsets && member && order; s++) {
         sr_shuffle(seed, 16 + 2 * s + (size_t)side, n, order);
         for (size_t i = 0; i < size; i++)
-            member[order[i] * subsets + s] = 1;
+            member[s * n + order[i]] = 1;
     }
     if (!order) {
         sr_free(member);
