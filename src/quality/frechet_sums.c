@@ -1,0 +1,256 @@
+// What the Frechet distance sums up over rows: the covariance of the real rows and its factor F,
+// the sums over fake rows of which every size's covariance is made.
+#include "frechet.h"
+
+#include <cblas.h>
+#include <lapacke.h>
+#include <math.h>
+#include <string.h>
+
+#define ALONE_DIM 256 // below, a factor is not worth a thread
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+// Threads that nothing keeps busy.
+static unsigned team(const sr_frechet *f) {
+    bool busy = f->factoring && !atomic_load(&f->factored);
+    return f->threads - (busy && f->threads > 1);
+}
+
+// f->rows = rows [first, first + count), centred, features in their order or in the factor's.
+void sr_frechet_centre(const sr_frechet *f, const sr_rows *x, const size_t *order, size_t first,
+                       size_t count, const int *pivot) {
+    size_t dim = f->dim;
+#pragma omp parallel for num_threads(team(f))
+    for (size_t i = 0; i < count; i++) {
+        size_t row = order ? order[first + i] : first + i;
+        for (size_t k = 0; k < dim; k++) {
+            size_t d = pivot ? (size_t)pivot[k] - 1 : k;
+            f->rows[i * dim + k] = x->x[row * dim + d] - x->mean[d];
+        }
+    }
+}
+
+double sr_squares(size_t n, const double *x) {
+    double sum[8] = {0}; // lanes: one sum would wait for itself
+    for (size_t i = 0; i + 8 <= n; i += 8)
+        for (size_t lane = 0; lane < 8; lane++)
+            sum[lane] += x[i + lane] * x[i + lane];
+    for (size_t i = n / 8 * 8, lane = 0; i < n; i++, lane++)
+        sum[lane] += x[i] * x[i];
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+// The factor of the smaller side: the centred rows.
+static sr_status factor_rows(sr_frechet *f) {
+    size_t n = f->real->n, dim = f->dim;
+    f->rank = n;
+    f->factor = sr_alloc(n * dim, sizeof(double));
+    if (!f->factor)
+        return SR_ERROR_MEMORY;
+    double scale = 1 / sqrt((double)(n - 1));
+    for (size_t i = 0; i < n; i++)
+        for (size_t d = 0; d < dim; d++)
+            f->factor[i * dim + d] = scale * (f->real->x[i * dim + d] - f->real->mean[d]);
+    f->trace_a = sr_squares(n * dim, f->factor);
+    return SR_OK;
+}
+
+// f->factor (dim, dim; from the diagonal on) = the covariance of the real rows.
+static sr_status real_covariance(sr_frechet *f) {
+    size_t n = f->real->n, dim = f->dim;
+    sr_scatter *scatter = NULL;
+    sr_status status =
+        sr_scatter_narrow(dim) ? sr_frame_create(f->real, f->fake, &f->frame) : SR_OK;
+    if (status == SR_OK)
+        status = sr_scatter_create(dim, f->block, &f->frame, &scatter);
+    for (size_t first = 0; first < n && status == SR_OK; first += f->block) {
+        size_t count = n - first < f->block ? n - first : f->block;
+        sr_frechet_centre(f, f->real, NULL, first, count, NULL);
+        f->trace_a += sr_squares(count * dim, f->rows) / (double)(n - 1);
+        sr_scatter_add(scatter, count, f->rows, f->threads);
+    }
+    if (status == SR_OK)
+        status = sr_scatter_sum(scatter, f->factor, f->threads);
+    sr_scatter_destroy(scatter);
+    for (size_t i = 0; i < dim * dim && status == SR_OK; i++)
+        f->factor[i] /= (double)(n - 1);
+    return status;
+}
+
+// Pivoted Cholesky. LAPACK's column c of L is our row c of F.
+static void *factorise(void *user) {
+    sr_frechet *f = user;
+    int dim = (int)f->dim;
+    f->factor_info =
+        LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', dim, f->factor, dim, f->pivot, &f->factor_rank,
+                       -1.0); // tolerance: dim x 2^-53 of the largest variance
+    atomic_store(&f->factored, true);
+    return NULL;
+}
+
+// Starts what join_factor() ends: LAPACK leaves the other threads to the fake rows.
+static sr_status factor_covariance(sr_frechet *f) {
+    size_t dim = f->dim;
+    f->factor = sr_alloc(dim * dim, sizeof(double));
+    f->pivot = sr_alloc(dim, sizeof *f->pivot);
+    sr_status status = f->factor && f->pivot ? real_covariance(f) : SR_ERROR_MEMORY;
+    if (status == SR_OK)
+        status = sr_scatter_create(dim, f->block, &f->frame, &f->scatter);
+    if (status != SR_OK)
+        return status;
+    f->factoring =
+        f->threads > 1 && dim >= ALONE_DIM && pthread_create(&f->thread, NULL, factorise, f) == 0;
+    if (!f->factoring)
+        factorise(f);
+    return SR_OK;
+}
+
+sr_status sr_frechet_factor(sr_frechet *f) {
+    if (f->real->n > f->dim)
+        return factor_covariance(f);
+    sr_status status = factor_rows(f);
+    if (status != SR_OK)
+        return status;
+    f->gram = sr_alloc(f->rank, f->rank * sizeof(double));
+    f->z_sum = sr_alloc(f->rank, sizeof(double));
+    return f->gram && f->z_sum ? SR_OK : SR_ERROR_MEMORY;
+}
+
+sr_status sr_frechet_join_factor(sr_frechet *f) {
+    if (!f->pivot)
+        return SR_OK;
+    if (f->factoring)
+        pthread_join(f->thread, NULL);
+    f->factoring = false;
+    if (f->factor_info < 0)
+        return sr_fail(SR_ERROR_LIBRARY, "dpstrf returned %d", f->factor_info);
+    // Of variances that are all 0 LAPACK finds no rank.
+    f->rank = f->trace_a > 0 ? (size_t)f->factor_rank : 0;
+    for (size_t c = 0; c < f->rank; c++)
+        memset(f->factor + c * f->dim, 0, c * sizeof(double));
+    return SR_OK;
+}
+
+// m (rank, rank; from the diagonal on) = F c F', c (dim, dim) symmetric. Rows of the Cholesky
+// factor begin with zeros: what a block of them does not see is skipped.
+static sr_status both_sides(const sr_frechet *f, const double *c, double *m) {
+    size_t rank = f->rank, dim = f->dim, blocks = (rank + SR_FRECHET_BLOCK - 1) / SR_FRECHET_BLOCK,
+           across = (dim + SR_FRECHET_BLOCK - 1) / SR_FRECHET_BLOCK;
+    double *product = sr_alloc(rank, dim * sizeof *product); // F c
+    if (!product)
+        return SR_ERROR_MEMORY;
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(f->threads)
+    for (size_t i = 0; i < blocks; i++)
+        for (size_t j = 0; j < across; j++) {
+            size_t row = i * SR_FRECHET_BLOCK, column = j * SR_FRECHET_BLOCK;
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans,
+                        (int)smaller(SR_FRECHET_BLOCK, rank - row),
+                        (int)smaller(SR_FRECHET_BLOCK, dim - column), (int)(dim - row), 1.0,
+                        f->factor + row * dim + row, (int)dim, c + row * dim + column, (int)dim,
+                        0.0, product + row * dim + column, (int)dim);
+        }
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(f->threads)
+    for (size_t i = 0; i < blocks; i++)
+        for (size_t j = 0; j < blocks; j++) {
+            size_t row = i * SR_FRECHET_BLOCK, column = j * SR_FRECHET_BLOCK;
+            if (j >= i)
+                cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans,
+                            (int)smaller(SR_FRECHET_BLOCK, rank - row),
+                            (int)smaller(SR_FRECHET_BLOCK, rank - column), (int)(dim - column), 1.0,
+                            product + row * dim + column, (int)dim,
+                            f->factor + column * dim + column, (int)dim, 0.0,
+                            m + row * rank + column, (int)rank);
+        }
+    sr_free(product);
+    return SR_OK;
+}
+
+// c (side, side) = (sums - sum sum' / n) / (n - 1), from the diagonal on.
+static void subtract_mean(size_t side, size_t n, const double *sums, const double *sum, double *c,
+                          unsigned threads) {
+#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
+    for (size_t i = 0; i < side; i++)
+        for (size_t j = i; j < side; j++)
+            c[i * side + j] =
+                (sums[i * side + j] - sum[i] * (sum[j] / (double)n)) / (double)(n - 1);
+}
+
+// m (rank, rank; from the diagonal on) = F Cb F', Cb of the first n fake rows.
+sr_status sr_frechet_covariance(const sr_frechet *f, size_t n, double *m) {
+    size_t dim = f->dim;
+    if (!f->pivot) {
+        subtract_mean(f->rank, n, f->gram, f->z_sum, m, f->threads);
+        return SR_OK;
+    }
+    double *sums = sr_alloc(dim, dim * sizeof *sums), *c = sr_alloc(dim, dim * sizeof *c);
+    sr_status status = sums && c ? sr_scatter_sum(f->scatter, sums, f->threads) : SR_ERROR_MEMORY;
+    if (status == SR_OK) {
+        subtract_mean(dim, n, sums, f->y_sum, sums, f->threads);
+#pragma omp parallel for num_threads(f->threads)
+        for (size_t i = 0; i < dim; i++)
+            for (size_t j = 0; j < dim; j++) {
+                size_t a = (size_t)f->pivot[i] - 1, b = (size_t)f->pivot[j] - 1;
+                c[i * dim + j] = a < b ? sums[a * dim + b] : sums[b * dim + a];
+            }
+        status = both_sides(f, c, m);
+    }
+    sr_free(sums);
+    sr_free(c);
+    return status;
+}
+
+// All of the distance of the first n fake rows but tr sqrt(Ca Cb).
+double sr_frechet_plain_terms(const sr_frechet *f, size_t n) {
+    double mean = 0, sums = 0;
+    for (size_t d = 0; d < f->dim; d++) {
+        double apart = f->fake->mean[d] + f->y_sum[d] / (double)n - f->real->mean[d];
+        mean += apart * apart;
+        sums += f->y_sum[d] * (f->y_sum[d] / (double)n);
+    }
+    return mean + f->trace_a + (f->y_squares - sums) / (double)(n - 1);
+}
+
+// sum (columns) += the rows of x (n, columns), in order.
+static void column_sums(size_t n, size_t columns, const double *x, double *sum, unsigned threads) {
+#pragma omp parallel for num_threads(threads)
+    for (size_t first = 0; first < columns; first += 256)
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = first; c < columns && c < first + 256; c++)
+                sum[c] += x[i * columns + c];
+}
+
+// z (count, rank) = F y of the rows in f->rows.
+static void project(const sr_frechet *f, size_t count, double *z) {
+    size_t rank = f->rank, dim = f->dim;
+#pragma omp parallel for schedule(dynamic) num_threads(f->threads)
+    for (size_t i = 0; i < count; i += 128)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)smaller(128, count - i),
+                    (int)rank, (int)dim, 1.0, f->rows + i * dim, (int)dim, f->factor, (int)dim, 0.0,
+                    z + i * rank, (int)rank);
+}
+
+// Takes in fake rows [first, last) of the shuffle.
+sr_status sr_frechet_take(sr_frechet *f, size_t first, size_t last) {
+    size_t rank = f->rank, dim = f->dim;
+    double *z = sr_alloc(f->pivot ? 0 : f->block, rank * sizeof *z);
+    if (!z)
+        return SR_ERROR_MEMORY;
+    for (; first < last; first += f->block) {
+        size_t count = smaller(f->block, last - first);
+        sr_frechet_centre(f, f->fake, f->order, first, count, NULL);
+        column_sums(count, dim, f->rows, f->y_sum, team(f));
+        f->y_squares += sr_squares(count * dim, f->rows);
+        if (f->pivot) {
+            sr_scatter_add(f->scatter, count, f->rows, team(f));
+        } else {
+            project(f, count, z);
+            sr_gram_add(count, rank, z, f->gram, f->threads);
+            column_sums(count, rank, z, f->z_sum, f->threads);
+        }
+    }
+    sr_free(z);
+    return SR_OK;
+}
