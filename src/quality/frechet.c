@@ -46,6 +46,7 @@ void sr_frechet_destroy(sr_frechet *f) {
             sr_free(f->job[j].values);
         }
     sr_free(f->factor);
+    sr_free(f->variance);
     sr_free(f->pivot);
     sr_free(f->rows);
     sr_frame_clear(&f->frame);
@@ -263,6 +264,41 @@ static sr_status choose_influences(sr_frechet *f, bool detail) {
     return SR_OK;
 }
 
+// Ends early where sums in float will not do.
+static sr_status prepare_all(sr_frechet *f, bool detail) {
+    sr_status status = prepare(f);
+    if (status == SR_OK)
+        status = sr_frechet_take(f, 0, f->ladder.n[0]);
+    if (status == SR_OK)
+        status = sr_frechet_join_factor(f);
+    if (status != SR_OK || f->singular)
+        return status;
+    status = prepare_spectra(f);
+    if (status == SR_OK)
+        status = choose_influences(f, detail);
+    return status == SR_OK ? climb(f, f->errors || f->ladder.expanded) : status;
+}
+
+static sr_status start(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
+                       bool detail, unsigned threads, bool narrow, sr_frechet **out) {
+    sr_frechet *f = *out = sr_alloc(1, sizeof *f);
+    if (!f)
+        return SR_ERROR_MEMORY;
+    *f = (sr_frechet){
+        .real = real, .fake = fake, .options = options, .threads = threads, .dim = real->dim};
+    f->errors = !options->no_errors && real->n > 2 && fake->n > 2;
+    choose_sizes(f);
+    // Covariances of fewer rows are singular, or nearly so.
+    f->narrow = narrow && sr_scatter_narrow(f->dim) && real->n >= 2 * f->dim &&
+                f->ladder.n[0] >= 2 * f->dim;
+    sr_status status = prepare_all(f, detail);
+    if (status != SR_OK) {
+        sr_frechet_destroy(f);
+        *out = NULL;
+    }
+    return status;
+}
+
 sr_status sr_frechet_start(const sr_rows *real, const sr_rows *fake,
                            const sr_metric_options *options, bool detail, unsigned threads,
                            sr_eigen_queue *queue, sr_frechet **out) {
@@ -271,29 +307,14 @@ sr_status sr_frechet_start(const sr_rows *real, const sr_rows *fake,
     if (real->dim > INT_MAX || !sr_size_mul(real->dim, real->dim, &square))
         return sr_fail(SR_ERROR_UNSUPPORTED, "frechet: %zu feature dimensions are too many",
                        real->dim);
-    sr_frechet *f = sr_alloc(1, sizeof *f);
-    if (!f)
-        return sr_fail_context(SR_ERROR_MEMORY, "frechet: ");
-    *f = (sr_frechet){
-        .real = real, .fake = fake, .options = options, .threads = threads, .dim = real->dim};
-    f->errors = !options->no_errors && real->n > 2 && fake->n > 2;
-    sr_status status = prepare(f);
-    if (status == SR_OK) {
-        choose_sizes(f);
-        status = sr_frechet_take(f, 0, f->ladder.n[0]);
-    }
-    if (status == SR_OK)
-        status = sr_frechet_join_factor(f);
-    if (status == SR_OK)
-        status = prepare_spectra(f);
-    if (status == SR_OK)
-        status = choose_influences(f, detail);
-    if (status == SR_OK)
-        status = climb(f, f->errors || f->ladder.expanded);
-    if (status != SR_OK) {
+    sr_frechet *f = NULL;
+    sr_status status = start(real, fake, options, detail, threads, true, &f);
+    if (status == SR_OK && f->singular) {
         sr_frechet_destroy(f);
-        return sr_fail_context(status, "frechet: ");
+        status = start(real, fake, options, detail, threads, false, &f);
     }
+    if (status != SR_OK)
+        return sr_fail_context(status, "frechet: ");
     for (size_t j = f->jobs; j-- > 0;) // the longest first
         queue->job[queue->count++] = &f->job[j];
     *out = f;

@@ -40,6 +40,9 @@ struct sr_frechet {
     sr_frame frame;               // directions, for covariances of many features
     sr_scatter *scatter;          // of the fake rows so far
     double *gram, *z_sum;         // or, when the factor is of rows, (rank, rank), (rank) of z = F y
+    bool narrow;                  // covariances are summed up in float,
+    bool singular;                // for which one of them turned out too near to singular
+    double *variance;             // (dim): of the real rows
     bool errors;                  // standard errors are wanted
     size_t influences[2];         // real and fake rows whose influences are wanted
     size_t *real_order; // (influences[0]): these rows; of the fake ones, the first of the shuffle
@@ -62,7 +65,7 @@ sr_status sr_frechet_join_factor(sr_frechet *f);
 // Takes in fake rows [first, last) of the shuffle.
 sr_status sr_frechet_take(sr_frechet *f, size_t first, size_t last);
 // m (rank, rank; from the diagonal on) = F Cb F', Cb of the first n fake rows, all that are taken.
-sr_status sr_frechet_covariance(const sr_frechet *f, size_t n, double *m);
+sr_status sr_frechet_covariance(sr_frechet *f, size_t n, double *m);
 // All of the distance of the first n fake rows but tr sqrt(Ca Cb).
 double sr_frechet_plain_terms(const sr_frechet *f, size_t n);
 // f->rows = rows [first, first + count) of an order (NULL: their own), centred; features in their

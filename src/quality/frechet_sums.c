@@ -8,6 +8,9 @@
 #include <string.h>
 
 #define ALONE_DIM 256 // below, a factor is not worth a thread
+// Of a feature's variance, what must be left of it given the others for sums in float: they are
+// right to 1e-7, so that a root of what is left is right to 1e-4, and of many directions to less.
+#define SINGULAR 1e-5
 
 static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
@@ -62,10 +65,9 @@ static sr_status factor_rows(sr_frechet *f) {
 static sr_status real_covariance(sr_frechet *f) {
     size_t n = f->real->n, dim = f->dim;
     sr_scatter *scatter = NULL;
-    sr_status status =
-        sr_scatter_narrow(dim) ? sr_frame_create(f->real, f->fake, &f->frame) : SR_OK;
+    sr_status status = f->narrow ? sr_frame_create(f->real, f->fake, &f->frame) : SR_OK;
     if (status == SR_OK)
-        status = sr_scatter_create(dim, f->block, &f->frame, &scatter);
+        status = sr_scatter_create(dim, f->block, f->narrow ? &f->frame : NULL, &scatter);
     for (size_t first = 0; first < n && status == SR_OK; first += f->block) {
         size_t count = n - first < f->block ? n - first : f->block;
         sr_frechet_centre(f, f->real, NULL, first, count, NULL);
@@ -77,6 +79,8 @@ static sr_status real_covariance(sr_frechet *f) {
     sr_scatter_destroy(scatter);
     for (size_t i = 0; i < dim * dim && status == SR_OK; i++)
         f->factor[i] /= (double)(n - 1);
+    for (size_t d = 0; d < dim && status == SR_OK; d++)
+        f->variance[d] = f->factor[d * dim + d];
     return status;
 }
 
@@ -96,9 +100,10 @@ static sr_status factor_covariance(sr_frechet *f) {
     size_t dim = f->dim;
     f->factor = sr_alloc(dim * dim, sizeof(double));
     f->pivot = sr_alloc(dim, sizeof *f->pivot);
-    sr_status status = f->factor && f->pivot ? real_covariance(f) : SR_ERROR_MEMORY;
+    f->variance = sr_alloc(dim, sizeof *f->variance);
+    sr_status status = f->factor && f->pivot && f->variance ? real_covariance(f) : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = sr_scatter_create(dim, f->block, &f->frame, &f->scatter);
+        status = sr_scatter_create(dim, f->block, f->narrow ? &f->frame : NULL, &f->scatter);
     if (status != SR_OK)
         return status;
     f->factoring =
@@ -119,6 +124,36 @@ sr_status sr_frechet_factor(sr_frechet *f) {
     return f->gram && f->z_sum ? SR_OK : SR_ERROR_MEMORY;
 }
 
+// Whether a feature's variance given the features before it is next to nothing: what is left of it
+// may be what float made of 0, whose root a distance would see.
+static bool real_singular(const sr_frechet *f) {
+    size_t alive = 0;
+    for (size_t d = 0; d < f->dim; d++)
+        alive += f->variance[d] > 0;
+    for (size_t k = 0; k < f->rank; k++) {
+        double root = f->factor[k * f->dim + k], all = f->variance[f->pivot[k] - 1];
+        if (root * root < SINGULAR * all)
+            return true;
+    }
+    return f->rank < alive;
+}
+
+// The same of the fake rows' covariance c (dim, dim), by a factorisation in float.
+static sr_status fake_singular(const sr_frechet *f, const double *c, bool *singular) {
+    size_t dim = f->dim;
+    float *l = sr_alloc(dim, dim * sizeof *l);
+    if (!l)
+        return SR_ERROR_MEMORY;
+    sr_narrow(dim * dim, c, l, f->threads);
+    for (size_t d = 0; d < dim; d++) // one that is constant is no trouble
+        l[d * dim + d] = c[d * dim + d] > 0 ? l[d * dim + d] : 1;
+    *singular = LAPACKE_spotrf(LAPACK_COL_MAJOR, 'L', (int)dim, l, (int)dim) != 0;
+    for (size_t d = 0; d < dim && !*singular; d++)
+        *singular = (double)l[d * dim + d] * l[d * dim + d] < SINGULAR * c[d * dim + d];
+    sr_free(l);
+    return SR_OK;
+}
+
 sr_status sr_frechet_join_factor(sr_frechet *f) {
     if (!f->pivot)
         return SR_OK;
@@ -131,6 +166,7 @@ sr_status sr_frechet_join_factor(sr_frechet *f) {
     f->rank = f->trace_a > 0 ? (size_t)f->factor_rank : 0;
     for (size_t c = 0; c < f->rank; c++)
         memset(f->factor + c * f->dim, 0, c * sizeof(double));
+    f->singular = f->narrow && real_singular(f);
     return SR_OK;
 }
 
@@ -179,7 +215,7 @@ static void subtract_mean(size_t side, size_t n, const double *sums, const doubl
 }
 
 // m (rank, rank; from the diagonal on) = F Cb F', Cb of the first n fake rows.
-sr_status sr_frechet_covariance(const sr_frechet *f, size_t n, double *m) {
+sr_status sr_frechet_covariance(sr_frechet *f, size_t n, double *m) {
     size_t dim = f->dim;
     if (!f->pivot) {
         subtract_mean(f->rank, n, f->gram, f->z_sum, m, f->threads);
@@ -195,7 +231,10 @@ sr_status sr_frechet_covariance(const sr_frechet *f, size_t n, double *m) {
                 size_t a = (size_t)f->pivot[i] - 1, b = (size_t)f->pivot[j] - 1;
                 c[i * dim + j] = a < b ? sums[a * dim + b] : sums[b * dim + a];
             }
-        status = both_sides(f, c, m);
+        if (f->narrow && n == f->fake->n)
+            status = fake_singular(f, c, &f->singular);
+        if (status == SR_OK)
+            status = both_sides(f, c, m);
     }
     sr_free(sums);
     sr_free(c);

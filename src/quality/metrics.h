@@ -372,7 +372,8 @@ void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned thre
 void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads);
 // Sums of x x' over rows of many features, which come block by block.
 typedef struct sr_scatter sr_scatter;
-// block: the most rows of one. frame: its directions alone matter, and where sr_scatter_narrow.
+// block: the most rows of one. frame (its directions alone matter): products in float, which is
+// worth it where sr_scatter_narrow; NULL: all in double.
 sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, sr_scatter **out);
 void sr_scatter_destroy(sr_scatter *scatter);
 bool sr_scatter_narrow(size_t dim);

@@ -91,7 +91,67 @@ static void test_expansion(void **state) {
     sr_free(fake);
 }
 
+// ---- sums in float ------------------------------------------------------------------------------
+
+enum { ROWS = 2100, HALF = 520, WIDE = 2 * HALF }; // enough for sums in float, half of it not
+
+// Rows of HALF features side by side with `more` (HALF), or with the constant 3.
+static float *widen(const float *x, const float *more) {
+    float *out = sr_alloc((size_t)ROWS * WIDE, sizeof *out);
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t d = 0; d < WIDE; d++)
+            out[i * WIDE + d] = d < HALF ? x[i * HALF + d] : more ? more[i * HALF + d - HALF] : 3;
+    return out;
+}
+
+static double frechet(const float *real, const float *fake, size_t dim, unsigned threads) {
+    sr_metric_options options;
+    sr_metric_values v;
+    sr_metric_options_default(&options);
+    options.which = SR_BIT(SR_FRECHET);
+    options.threads = threads;
+    must(sr_metrics(ROWS, real, ROWS, fake, dim, &options, &v));
+    return v.value[SR_FRECHET];
+}
+
+static void near(const char *what, double found, double expected) {
+    if (fabs(found - expected) > 1e-6 * fabs(expected))
+        fail_msg("%s: %.10g, expected %.10g", what, found, expected);
+}
+
+// The distances of few features, in double, are known for more of them: constant ones add nothing,
+// a second copy of all doubles the distance. Copies make a covariance singular, as do few rows that
+// come again and again: what float makes of its zeros may not be seen.
+static void test_narrow(void **state) {
+    float *x = sr_alloc((size_t)ROWS * HALF, sizeof *x), *y = sr_alloc((size_t)ROWS * HALF, 4);
+    assert_true(!sr_scatter_narrow(HALF) && sr_scatter_narrow(WIDE) && ROWS >= 2 * WIDE);
+    sr_kernels_get()->normal(sr_stream_make(6, SR_PURPOSE_TEST, 1), 0, 0, (size_t)ROWS * HALF, x);
+    sr_kernels_get()->normal(sr_stream_make(6, SR_PURPOSE_TEST, 2), 0, 0, (size_t)ROWS * HALF, y);
+    for (size_t i = 0; i < (size_t)ROWS * HALF; i++)
+        y[i] = 1.1f * y[i] + x[i / HALF * HALF]; // one strong direction
+    double expected = frechet(x, y, HALF, 2);
+    float *padded[2] = {widen(x, NULL), widen(y, NULL)}, *twice[2] = {widen(x, x), widen(y, y)};
+    near("constant features", frechet(padded[0], padded[1], WIDE, 1), expected);
+    near("copied features", frechet(twice[0], twice[1], WIDE, 2), 2 * expected);
+    for (size_t i = 200; i < ROWS; i++) // 200 rows, again and again
+        memcpy(y + i * HALF, y + i % 200 * HALF, HALF * sizeof *y);
+    expected = frechet(x, y, HALF, 2);
+    for (int set = 0; set < 2; set++)
+        sr_free(padded[set]);
+    padded[0] = widen(x, NULL);
+    padded[1] = widen(y, NULL);
+    near("few rows", frechet(padded[0], padded[1], WIDE, 2), expected);
+    assert_true(frechet(padded[0], padded[1], WIDE, 1) == frechet(padded[0], padded[1], WIDE, 3));
+    for (int set = 0; set < 2; set++) {
+        sr_free(padded[set]);
+        sr_free(twice[set]);
+    }
+    sr_free(x);
+    sr_free(y);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_expansion)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_expansion),
+                                       cmocka_unit_test(test_narrow)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
