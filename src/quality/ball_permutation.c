@@ -123,9 +123,11 @@ static void collect(void *user, unsigned thread, const sr_tile *tile) {
 // Sorts by place, and drops what is asked too late to matter. open: (places + 1): the probability
 // that a row whose place is p decides.
 static void shorten(const test *t, const double *open, reach *r) {
+    if (r->count == 0)
+        return;
     size_t *start = calloc(t->places + 2, sizeof *start);
-    uint32_t *row = malloc((r->count ? r->count : 1) * sizeof *row);
-    uint16_t *place = malloc((r->count ? r->count : 1) * sizeof *place);
+    uint32_t *row = malloc(r->count * sizeof *row);
+    uint16_t *place = malloc(r->count * sizeof *place);
     if (start && row && place) {
         for (size_t i = 0; i < r->count; i++)
             start[r->place[i] + 1]++;
