@@ -2,7 +2,8 @@
 """Measures `shortrun evaluate` beside the packages that papers use for sample quality, and prints the table: seconds,
 values and peak memory on the same two arrays of random features.
 
-pytorch-fid and clean-fid (Frechet distance), torch-fidelity (KID), prdc (precision, recall, density, coverage). In each
+pytorch-fid and clean-fid (Frechet distance), torch-fidelity (KID), prdc (precision, recall, density, coverage); for the
+scores that these do not have the usual way to them: pytorch-fid at 15 sizes, vendi-score, POT, scikit-learn. In each
 round everybody is measured in turn, each in a process of its own with its default threads. Of a package only the call
 itself is timed; of shortrun all of the command, from start to exit, reading the files included.
 
@@ -44,6 +45,7 @@ class Case:
     metrics: tuple[str, ...]
     part: str  # of the work; of each part the fastest package counts in the sum
     unlike: str = ""  # why its number need not be shortrun's to the last digits
+    core: bool = True  # of the packages that the target names
 
 
 CASES = (
@@ -54,6 +56,17 @@ CASES = (
     Case("torch-fidelity subsets", "torch-fidelity", "kid_features_to_metric, 100 x 1000", ("kid",), "KID",
          unlike="another estimate"),
     Case("prdc", "prdc", "compute_prdc", PRDC, "prdc"),
+    Case("frechet infinity", "pytorch-fid", "calculate_frechet_distance, 15 sizes", ("frechet_infinity",),
+         "FD infinity", unlike="another shuffle", core=False),
+    Case("vendi", "vendi-score", "score_dual", ("vendi",), "Vendi", core=False),
+    Case("sliced", "POT", "sliced_wasserstein_distance, 128", ("sliced_w2",), "sliced W2", unlike="other directions",
+         core=False),
+    Case("mmd", "scikit-learn", "rbf_kernel, three times", ("mmd2_rbf",), "MMD", unlike="in float32", core=False),
+    Case("energy", "scikit-learn", "euclidean_distances, three times", ("energy_distance",), "energy distance",
+         unlike="in float32", core=False),
+    Case("nearest", "scikit-learn", "NearestNeighbors of both", ("one_nn_accuracy",), "1-NN", core=False),
+    Case("classifier", "scikit-learn", "LogisticRegression on halves", ("c2st_accuracy",), "two-sample test",
+         unlike="other halves", core=False),
 )
 SAME = ("frechet", "kid", *PRDC)  # what the packages compute together
 OURS = (("frechet",), ("kid",), PRDC, SAME, ("all",))  # what shortrun is called with
@@ -236,19 +249,25 @@ def time_rows(report: dict) -> list[list[str]]:
     rows = []
     for case in CASES:
         theirs = find(report, "package", case.name)
-        ours = find(report, "shortrun", ",".join(case.metrics))
+        ours = find(report, "shortrun", our_name(case.metrics))
         rows.append([case.package, case.function, spread(theirs), ", ".join(case.metrics), spread(ours),
                      ratio(seconds_of(theirs), seconds_of(ours)), number(peak_of(theirs), ".0f"),
                      number(peak_of(ours), ".0f")])
     return rows
 
 
-def together(report: dict, same: bool = False) -> tuple[float | None, float | None, list[str]]:
-    """Seconds of the fastest package for each part, added up; the largest of their peaks; which they are. same: of the
-    packages alone whose numbers are shortrun's."""
+def part_of(case: Case, everything: bool) -> str:
+    """KID of subsets may stand for KID where that alone is asked for; it is a metric of its own."""
+    return "KID subsets" if everything and "subsets" in case.name else case.part
+
+
+def together(report: dict, which: str = "core") -> tuple[float | None, float | None, list[str]]:
+    """Seconds of the fastest package for each part, added up; the largest of their peaks; which they are. which: core,
+    the packages that the target names; same, of these the ones whose numbers are shortrun's; all, everything."""
     total, peak, names = 0.0, 0.0, []
-    for part in dict.fromkeys(case.part for case in CASES):
-        measured = [unit for case in CASES if case.part == part and not (same and case.unlike)
+    cases = [case for case in CASES if which == "all" or (case.core and not (which == "same" and case.unlike))]
+    for part in dict.fromkeys(part_of(case, which == "all") for case in cases):
+        measured = [unit for case in cases if part_of(case, which == "all") == part
                     for unit in [find(report, "package", case.name)] if unit["seconds"]]
         if not measured:
             return None, None, names
@@ -259,22 +278,29 @@ def together(report: dict, same: bool = False) -> tuple[float | None, float | No
     return total, peak, names
 
 
+SUMS = (("core", "the fastest of each part", (SAME, ("all",))),
+        ("same", "the fastest whose number is shortrun's", (SAME, ("all",))),
+        ("all", "the fastest of each part, all metrics", (("all",),)))
+
+
 def speed_lines(report: dict) -> list[str]:
     """Shares of the packages' time: of the metrics that they compute, and of all that shortrun has."""
     lines = [f"Speed; target: at most {TARGET_SHARE:g} of the packages' time together.", ""]
-    for same, what in ((False, "the fastest of each part"), (True, "the fastest whose number is shortrun's")):
-        total, _, names = together(report, same)
+    labels = {SAME: (((*BARE,), "the same metrics without intervals, as the packages,"), ((), "with intervals")),
+              ("all",): (((), "all metrics with intervals"),)}
+    for which, what, asked in SUMS:
+        total, _, names = together(report, which)
         if total is None:
             lines.append(f"- {what}: not measured.")
             continue
         shares = []
-        for metrics, more, label in ((SAME, BARE, "the same metrics without intervals, as the packages,"),
-                                     (SAME, (), "with intervals"), (("all",), (), "all metrics")):
-            seconds = seconds_of(find(report, "shortrun", our_name(metrics, more)))
-            if seconds is not None:
-                met = "met" if seconds <= TARGET_SHARE * total else "not met"
-                shares.append(f"{label} {seconds / total:.3f} ({number(seconds)} s): {met}")
-        lines.append(f"- {', '.join(names)}, {what} ({number(total)} s): {'; '.join(shares) or 'not measured'}.")
+        for metrics in asked:
+            for more, label in labels[metrics]:
+                seconds = seconds_of(find(report, "shortrun", our_name(metrics, more)))
+                if seconds is not None:
+                    met = "met" if seconds <= TARGET_SHARE * total else "not met"
+                    shares.append(f"{label} {seconds / total:.3f} ({number(seconds)} s): {met}")
+        lines.append(f"- {', '.join(names)}: {what} ({number(total)} s): {'; '.join(shares) or 'not measured'}.")
     return [*lines, ""]
 
 
@@ -318,11 +344,13 @@ def value_rows(report: dict) -> list[list[str]]:
 
 def markdown(report: dict) -> str:
     settings, host = report["settings"], report["machine"]
-    total, peak, names = together(report)
     rows = time_rows(report)
-    for metrics, more, name in ((SAME, BARE, "the same, no intervals"), (SAME, (), "the same"), (("all",), (), "all")):
+    for which, metrics, more, name in (("core", SAME, BARE, "the same, no intervals"), ("core", SAME, (), "the same"),
+                                       ("core", ("all",), (), "all"), ("all", ("all",), (), "all")):
+        total, peak, names = together(report, which)
         ours = find(report, "shortrun", our_name(metrics, more))
-        rows.append(["together", " + ".join(names) or "-", number(total), name, spread(ours),
+        who = " + ".join(names) or "-" if which == "core" else "all of them"
+        rows.append(["together", who, number(total), name, spread(ours),
                      ratio(total, seconds_of(ours)), number(peak, ".0f"), number(peak_of(ours), ".0f")])
     rounds = f"median (smallest to largest) of {settings['rounds']} rounds" if settings["rounds"] > 1 else "one round"
     parts = ["# shortrun evaluate beside its peers", "",
@@ -330,9 +358,9 @@ def markdown(report: dict) -> str:
                         f"load {host['load'][0]:.1f} at the start",
                         *(f"{name} {version}" for name, version in report["versions"].items())]) + ".", "",
              f"Two sets of {settings['rows']} x {settings['dim']} random features in float32, k = {settings['k']}. "
-             f"Seconds: {rounds}. Of a package the call alone is timed, of shortrun the whole command, reading the files "
-             "included. Ratio: the package's time over shortrun's. MB: peak memory of the process, for packages with "
-             "Python and PyTorch. Together: the fastest package of each part, one after the other.", "",
+             f"Seconds: {rounds}. Of a package the call alone is timed, of shortrun the whole command, reading the "
+             "files included. Ratio: the package's time over shortrun's. MB: peak memory of the process, for packages "
+             "with Python and PyTorch. Together: the fastest package of each part, one after the other.", "",
              aligned([["package", "function", "s", "shortrun", "s", "ratio", "MB", "shortrun MB"], *rows]), "",
              *target_lines(report)]
     agreement = value_rows(report)

@@ -22,8 +22,9 @@ import numpy as np
 
 WARM_ROWS = 64
 PACKAGES = {"pytorch-fid": "pytorch_fid.fid_score", "clean-fid": "cleanfid.fid",
-            "torch-fidelity": "torch_fidelity.metric_kid", "prdc": "prdc"}
-BELOW = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")  # what they stand on
+            "torch-fidelity": "torch_fidelity.metric_kid", "prdc": "prdc", "vendi-score": "vendi_score.vendi",
+            "POT": "ot", "scikit-learn": "sklearn.neighbors"}
+BELOW = ("torch", "torchvision", "numpy", "scipy")  # what they stand on
 
 
 def load_torchvision() -> None:
@@ -42,7 +43,7 @@ def load_torchvision() -> None:
 
 
 def module_of(package: str):
-    if package != "prdc":
+    if package in ("pytorch-fid", "clean-fid", "torch-fidelity"):
         load_torchvision()
     return importlib.import_module(PACKAGES[package])
 
@@ -85,9 +86,103 @@ def prdc():
     return lambda real, fake, k: package.compute_prdc(real, fake, nearest_k=k), np.float32
 
 
+# ---- for what these packages do not have ---------------------------------------------------------------------------
+
+
+def frechet_infinity():
+    """As dgm-eval: a line in 1 / n through the distances of 15 numbers of fake rows."""
+    package = module_of("pytorch-fid")
+
+    def call(real, fake, k):
+        order, rows = np.random.default_rng(1).permutation(len(fake)), len(fake)
+        sizes = np.linspace(min(5000, max(2, rows // 2)), rows, 15).astype(int)
+        mean, covariance = np.mean(real, axis=0), np.cov(real, rowvar=False)
+        distances = []
+        for size in sizes:
+            some = fake[order[:size]]
+            distances.append(package.calculate_frechet_distance(mean, covariance, np.mean(some, axis=0),
+                                                                np.cov(some, rowvar=False)))
+        return {"frechet_infinity": np.polyfit(1 / sizes, distances, 1)[1]}
+
+    return call, np.float64
+
+
+def vendi():
+    package = module_of("vendi-score")
+    return lambda real, fake, k: {"vendi": package.score_dual(fake)}, np.float64
+
+
+def sliced():
+    package = module_of("POT")
+    return lambda real, fake, k: {"sliced_w2": package.sliced_wasserstein_distance(real, fake, n_projections=128,
+                                                                                   seed=1)}, np.float32
+
+
+def three_means(pairs, real, fake):
+    """Of a function of pairs: between the sets, and within each, its own rows not counted."""
+    n, m = len(real), len(fake)
+    within = [float(np.sum(pairs(x, x), dtype=np.float64)) for x in (real, fake)]
+    return float(np.mean(pairs(real, fake), dtype=np.float64)), within[0], within[1], n, m
+
+
+def mmd():
+    module_of("scikit-learn")
+    from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
+
+    def call(real, fake, k):
+        spaced = [x[np.arange(min(len(x), 2048)) * len(x) // min(len(x), 2048)] for x in (real, fake)]
+        gamma = 1 / (2 * float(np.median(euclidean_distances(*spaced))) ** 2)
+        between, a, b, n, m = three_means(lambda x, y: rbf_kernel(x, y, gamma=gamma), real, fake)
+        return {"mmd2_rbf": (a - n) / (n * (n - 1)) + (b - m) / (m * (m - 1)) - 2 * between}
+
+    return call, np.float32
+
+
+def energy():
+    module_of("scikit-learn")
+    from sklearn.metrics.pairwise import euclidean_distances
+
+    def call(real, fake, k):
+        between, a, b, n, m = three_means(euclidean_distances, real, fake)
+        return {"energy_distance": 2 * between - a / n**2 - b / m**2}
+
+    return call, np.float32
+
+
+def nearest():
+    package = module_of("scikit-learn")
+
+    def call(real, fake, k):
+        rows = min(len(real), len(fake))
+        both, label = np.concatenate([real[:rows], fake[:rows]]), np.repeat([0, 1], rows)
+        other = package.NearestNeighbors(n_neighbors=1, algorithm="brute").fit(both).kneighbors(return_distance=False)
+        return {"one_nn_accuracy": np.mean(label[other[:, 0]] == label)}
+
+    return call, np.float32
+
+
+def classifier():
+    module_of("scikit-learn")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    def call(real, fake, k):
+        random, rows = np.random.default_rng(1), min(len(real), len(fake))
+        orders = [random.permutation(rows) for _ in range(2)]
+        train, test = ([np.concatenate([x[order[part]] for x, order in zip((real, fake), orders)]),
+                        np.repeat([0, 1], len(orders[0][part]))] for part in (slice(rows // 2), slice(rows // 2, rows)))
+        scaler = StandardScaler().fit(train[0])
+        fitted = LogisticRegression(max_iter=60).fit(scaler.transform(train[0]), train[1])
+        return {"c2st_accuracy": fitted.score(scaler.transform(test[0]), test[1])}
+
+    return call, np.float32
+
+
 CASES = {"pytorch-fid": pytorch_fid, "clean-fid": clean_fid, "torch-fidelity": lambda: torch_fidelity(None, None),
          "torch-fidelity doubles": lambda: torch_fidelity(None, None, np.float64),
-         "torch-fidelity subsets": lambda: torch_fidelity(100, 1000), "prdc": prdc}
+         "torch-fidelity subsets": lambda: torch_fidelity(100, 1000), "prdc": prdc,
+         "frechet infinity": frechet_infinity, "vendi": vendi, "sliced": sliced, "mmd": mmd, "energy": energy,
+         "nearest": nearest, "classifier": classifier}
 
 
 def measure(case: str, folder: str, k: int) -> dict:

@@ -213,7 +213,7 @@ class Table(unittest.TestCase):
 
 # ---- sample quality -----------------------------------------------------------------------------------------------
 
-PACKAGES = ("pytorch_fid", "cleanfid", "torch_fidelity", "prdc")
+PACKAGES = ("pytorch_fid", "cleanfid", "torch_fidelity", "prdc", "vendi_score", "sklearn")
 needs_packages = unittest.skipIf(torch is None or any(importlib.util.find_spec(name) is None for name in PACKAGES),
                                  "not all of " + ", ".join(PACKAGES) + " are here")
 
@@ -241,14 +241,14 @@ class QualityTable(unittest.TestCase):
 
     def test_targets(self):
         report = self.report()
-        *_, fastest, same, _, memory = quality.target_lines(report)
+        _, _, fastest, same, _, _, memory = quality.target_lines(report)
         self.assertIn("0.083", fastest)  # of 50 + 30 + 40
         self.assertIn("0.067", same)  # of 50 + 60 + 40
         self.assertTrue(fastest.endswith(": met.") and same.endswith(": met."))
         self.assertTrue(memory.endswith("964 MB: met."))
         slow = copy.deepcopy(report)
         slow["units"][1].update(seconds=[16.0], peak_mb=[1000.0])
-        *_, fastest, same, _, memory = quality.target_lines(slow)
+        _, _, fastest, same, _, _, memory = quality.target_lines(slow)
         self.assertTrue(all(line.endswith("not met.") for line in (fastest, same, memory)))
         del report["units"][-1]  # no prdc: no sum
         self.assertIn("not measured", quality.target_lines(report)[2])
@@ -289,7 +289,7 @@ class Quality(unittest.TestCase):
             report = quality.compare(options, cases, (("all",),))
             self.assertEqual([unit["error"] for unit in report["units"] if "error" in unit], [])
             found = [row for row in quality.value_rows(report)]
-            self.assertEqual(len(found), 7)  # two Frechet distances, KID, four of prdc
+            self.assertEqual(len(found), 9)  # two Frechet distances, KID, four of prdc, Vendi, 1-NN
             for row in found:
                 self.assertEqual(row[-1], "yes", (rows, dim, row))
 
