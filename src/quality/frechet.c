@@ -251,11 +251,11 @@ static sr_status prepare_spectra(sr_frechet *f) {
 
 // Of all rows, unless nobody asks for each; and none where there is nothing to use them for.
 static sr_status choose_influences(sr_frechet *f, bool detail) {
-    const size_t few = SR_INFLUENCE_ROWS, n = f->real->n, m = f->fake->n;
+    const size_t n = f->real->n, m = f->fake->n;
     if (f->errors)
-        f->influences[0] = detail || !f->pivot || n < 2 * few ? n : few;
+        f->influences[0] = detail || !f->pivot ? n : sr_influence_rows(n, f->dim);
     if (f->errors || f->ladder.expanded)
-        f->influences[1] = detail || f->ladder.expanded || m < 2 * few ? m : few;
+        f->influences[1] = detail || f->ladder.expanded ? m : sr_influence_rows(m, f->dim);
     f->real_order = sr_alloc(f->influences[0], sizeof *f->real_order);
     if (!f->real_order)
         return SR_ERROR_MEMORY;

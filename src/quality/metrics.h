@@ -383,8 +383,11 @@ void sr_scatter_add(sr_scatter *scatter, size_t count, double *x,
 sr_status sr_scatter_sum(const sr_scatter *scatter, double *c, unsigned threads);
 // Solves the jobs side by side, each on one thread.
 sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads);
-// Rows of which the spread of influences is taken where nobody wants to know them one by one: the
-// standard error is then known to about 2%.
+// Rows of which the spread of influences is taken where nobody wants to know them one by one: all,
+// or, when each costs much (n dim^2 above SR_INFLUENCE_WORK), so few that the standard error is
+// known to about 2%.
 #define SR_INFLUENCE_ROWS 1024
+#define SR_INFLUENCE_WORK 4e9
+size_t sr_influence_rows(size_t n, size_t dim);
 
 #endif

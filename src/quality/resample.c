@@ -18,7 +18,7 @@
 //
 //   frechet, frechet_infinity, vendi: the infinitesimal jack-knife (Jaeckel 1972): the variance of
 //   the influence of each row, which is a quadratic form in it (frechet.c, vendi.c); of large sets
-//   over SR_INFLUENCE_ROWS of the rows, unless a comparison wants each.
+//   over some of the rows (sr_influence_rows), unless a comparison wants each.
 //
 //   c2st_accuracy: binomial, given the classifier (Wilson's interval). inception score: the spread
 //   of its splits.
@@ -49,6 +49,11 @@ sr_status sr_groups_draw(uint64_t seed, uint64_t epoch, size_t n, size_t groups,
         group[order[i]] = (uint8_t)(i % groups);
     sr_free(order);
     return SR_OK;
+}
+
+size_t sr_influence_rows(size_t n, size_t dim) {
+    bool many = (double)n * (double)dim * (double)dim > SR_INFLUENCE_WORK;
+    return many && n >= 2 * SR_INFLUENCE_ROWS ? SR_INFLUENCE_ROWS : n;
 }
 
 double sr_jackknife(size_t groups, const double *replicate) {

@@ -133,8 +133,8 @@ sr_status sr_vendi_start(const sr_rows *fake, const sr_metric_options *options, 
 sr_status sr_vendi_finish(const sr_vendi *v, const sr_rows *fake, const sr_metric_options *options,
                           unsigned threads, sr_metric_values *out) {
     size_t n = fake->n, side = v->job->dim, stride = 1;
-    if (v->tall && n >= 2 * SR_INFLUENCE_ROWS)
-        stride = n / SR_INFLUENCE_ROWS;
+    if (v->tall)
+        stride = n / sr_influence_rows(n, fake->dim);
     size_t count = (n + stride - 1) / stride;
     const double *values = v->job->values;
     double *weight = sr_alloc(side, sizeof *weight), *a = sr_alloc(count, sizeof *a), entropy = 0;
