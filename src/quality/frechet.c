@@ -167,8 +167,8 @@ static sr_status add_job(sr_frechet *f, size_t i, bool vectors) {
 static sr_status climb(sr_frechet *f, bool vectors) {
     sr_ladder *l = &f->ladder;
     size_t rank = f->rank, most = f->threads < 4 ? f->threads : 4, square = rank * rank, count = 0;
-    size_t at[4], last = l->count - 1,
-                  kept = l->expanded || most > last ? l->expanded ? 0 : last : most;
+    size_t at[4], last = l->count - 1, kept = most < last ? most : last; // matrices of a batch
+    kept = l->expanded ? 0 : kept;
     double *m = sr_alloc(kept, square * sizeof *m), *values = sr_alloc(kept, rank * sizeof *m);
     sr_eigen_job batch[4];
     sr_status status = m && values ? SR_OK : SR_ERROR_MEMORY;
