@@ -179,38 +179,21 @@ static sr_status cross(test *t, const sr_side side[2], sr_work *work) {
     return status;
 }
 
-// Visits a self sweep with lists alone.
-typedef struct self_lists {
-    sr_lists row, column;
-} self_lists;
-
-static void offer(void *user, unsigned thread, const sr_tile *tile) {
-    self_lists *l = user;
-    for (size_t i = 0; i < tile->rows; i++)
-        for (size_t j = 0; j < tile->columns; j++) {
-            double square = tile->square[i * SR_TILE + j];
-            if (tile->diagonal && i == j)
-                continue;
-            sr_lists_offer(&l->row, tile->row + i, square, tile->column + j);
-            if (!tile->diagonal)
-                sr_lists_offer(&l->column, tile->column + j, square, tile->row + i);
-        }
-}
-
 // The nearest `length` rows of each row of a side, itself not counted.
 static sr_status nearest(const sr_side *side, size_t length, sr_work *work, sr_lists *out) {
-    self_lists l = {{0}, {0}};
-    sr_status status = sr_lists_create(length, SIZE_MAX, side, side, &l.row);
+    sr_collector c = {.p = side, .q = side};
+    sr_lists *row = &c.row_list[0], *column = &c.column_list[0];
+    sr_status status = sr_lists_create(length, SIZE_MAX, side, side, row);
     if (status == SR_OK)
-        status = sr_lists_create(length, SIZE_MAX, side, side, &l.column);
+        status = sr_lists_create(length, SIZE_MAX, side, side, column);
     if (status == SR_OK)
-        status = sr_pair_sweep(side, side, false, work, offer, &l);
+        status = sr_pair_sweep(side, side, false, work, sr_collect, &c);
     if (status == SR_OK) {
-        sr_lists_merge(&l.row, &l.column, work->threads);
-        sr_lists_settle(&l.row, work->threads);
+        sr_lists_merge(row, column, work->threads);
+        sr_lists_settle(row, work->threads);
     }
-    sr_lists_clear(&l.column);
-    *out = l.row;
+    sr_lists_clear(column);
+    *out = *row;
     return status;
 }
 

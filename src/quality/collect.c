@@ -85,6 +85,11 @@ INLINE void fill_kernel(const sr_collector *c, int kernel, const double *values,
     }
 }
 
+INLINE double lanes_total(const vec8 *lanes) {
+    vec8 sum = *lanes;
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
 INLINE double total8(const double *value, size_t columns) {
     vec8 sum = {0};
     size_t j = 0;
@@ -92,7 +97,7 @@ INLINE double total8(const double *value, size_t columns) {
         sum += *(const vec8 *)(value + j);
     for (size_t lane = 0; j < columns; j++, lane++)
         sum[lane] += value[j];
-    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+    return lanes_total(&sum);
 }
 
 // Adds the KID kernels of row i of the tile, `value`, to the sums of the subsets that have the row.
@@ -109,8 +114,7 @@ INLINE void add_to_subsets(const sr_collector *c, const sr_tile *t, size_t i, co
             sum += *(const vec8 *)(value + j) * *(const near8 *)(member + j);
         for (size_t lane = 0; j < t->columns; j++, lane++)
             sum[lane] += value[j] * member[j];
-        sums[s] += times * (((sum[0] + sum[1]) + (sum[2] + sum[3])) +
-                            ((sum[4] + sum[5]) + (sum[6] + sum[7])));
+        sums[s] += times * lanes_total(&sum);
     }
 }
 

@@ -11,10 +11,6 @@
 #define NARROW_DIM 1024 // of matrices whose eigenvectors are finished in float
 #define NARROW_ROWS 512 // whose products are one sum in float
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 int sr_blas_alone(void) {
     int threads = openblas_get_num_threads();
     openblas_set_num_threads(1);
@@ -29,7 +25,7 @@ void sr_multiply_transposed(size_t n, size_t k, size_t columns, const double *a,
                             const double *b, size_t b_pitch, double *c, unsigned threads) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t i = 0; i < n; i += BLOCK)
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)smaller(BLOCK, n - i),
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)sr_smaller(BLOCK, n - i),
                     (int)columns, (int)k, 1.0, a + i * a_pitch, (int)a_pitch, b, (int)b_pitch, 0.0,
                     c + i * columns, (int)columns);
 }
@@ -41,7 +37,7 @@ void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned thre
         size_t i = t / across * BLOCK, j = t % across * BLOCK;
         if (j < i)
             continue;
-        size_t rows = smaller(BLOCK, dim - i), columns = smaller(BLOCK, dim - j);
+        size_t rows = sr_smaller(BLOCK, dim - i), columns = sr_smaller(BLOCK, dim - j);
         cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)n, 1.0,
                     x + i, (int)dim, x + j, (int)dim, 1.0, c + i * dim + j, (int)dim);
     }
@@ -56,7 +52,7 @@ void sr_narrow(size_t n, const double *x, float *out, unsigned threads) {
 // part (rows, BLOCK) = products of columns i and j of x (n, dim); from the diagonal on where they
 // are the same.
 static void block_products(size_t n, size_t dim, const float *x, size_t i, size_t j, float *part) {
-    int rows = (int)smaller(BLOCK, dim - i), columns = (int)smaller(BLOCK, dim - j);
+    int rows = (int)sr_smaller(BLOCK, dim - i), columns = (int)sr_smaller(BLOCK, dim - j);
     if (i == j)
         cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, rows, (int)n, 1.0f, x + i, (int)dim,
                     0.0f, part, BLOCK);
@@ -72,9 +68,9 @@ void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigne
         size_t i = t / across * BLOCK, j = t % across * BLOCK;
         float part[BLOCK * BLOCK];
         for (size_t first = 0; first < n && j >= i; first += NARROW_ROWS) {
-            block_products(smaller(NARROW_ROWS, n - first), dim, x + first * dim, i, j, part);
-            for (size_t a = 0; a < smaller(BLOCK, dim - i); a++)
-                for (size_t b = i == j ? a : 0; b < smaller(BLOCK, dim - j); b++)
+            block_products(sr_smaller(NARROW_ROWS, n - first), dim, x + first * dim, i, j, part);
+            for (size_t a = 0; a < sr_smaller(BLOCK, dim - i); a++)
+                for (size_t b = i == j ? a : 0; b < sr_smaller(BLOCK, dim - j); b++)
                     c[(i + a) * dim + j + b] += part[a * BLOCK + b];
         }
     }
@@ -216,7 +212,7 @@ void sr_square_forms(size_t n, size_t dim, const float *x, const float *vectors,
                      const double *weight, double *out, unsigned threads, float *scratch) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t i = 0; i < n; i += BLOCK) {
-        size_t rows = smaller(BLOCK, n - i);
+        size_t rows = sr_smaller(BLOCK, n - i);
         float *product = scratch + i * count;
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)count, (int)dim, 1.0f,
                     x + i * dim, (int)dim, vectors, (int)dim, 0.0f, product, (int)count);

@@ -20,7 +20,8 @@ typedef struct sr_ladder {
     double root[SR_SIZES_MAX]; // tr sqrt
 } sr_ladder;
 
-#define JOBS 3 // eigenproblems that are left to others: of all rows, and two for the expansion
+#define SR_FRECHET_JOBS                                                                            \
+    3 // eigenproblems that are left to others: of all rows, and two for the expansion
 struct sr_frechet {
     const sr_rows *real, *fake;
     const sr_metric_options *options;
@@ -47,8 +48,8 @@ struct sr_frechet {
     size_t influences[2];         // real and fake rows whose influences are wanted
     size_t *real_order; // (influences[0]): these rows; of the fake ones, the first of the shuffle
     sr_ladder ladder;
-    size_t jobs, at[JOBS]; // at: the places of their sizes
-    sr_eigen_job job[JOBS];
+    size_t jobs, at[SR_FRECHET_JOBS]; // at: the places of their sizes
+    sr_eigen_job job[SR_FRECHET_JOBS];
 };
 
 // Whether size i of the ladder has an eigenproblem of its own.

@@ -12,10 +12,6 @@
 // right to 1e-7, so that a root of what is left is right to 1e-4, and of many directions to less.
 #define SINGULAR 1e-5
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 // Threads that nothing keeps busy.
 static unsigned team(const sr_frechet *f) {
     bool busy = f->factoring && !atomic_load(&f->factored);
@@ -183,8 +179,8 @@ static sr_status both_sides(const sr_frechet *f, const double *c, double *m) {
         for (size_t j = 0; j < across; j++) {
             size_t row = i * SR_FRECHET_BLOCK, column = j * SR_FRECHET_BLOCK;
             cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans,
-                        (int)smaller(SR_FRECHET_BLOCK, rank - row),
-                        (int)smaller(SR_FRECHET_BLOCK, dim - column), (int)(dim - row), 1.0,
+                        (int)sr_smaller(SR_FRECHET_BLOCK, rank - row),
+                        (int)sr_smaller(SR_FRECHET_BLOCK, dim - column), (int)(dim - row), 1.0,
                         f->factor + row * dim + row, (int)dim, c + row * dim + column, (int)dim,
                         0.0, product + row * dim + column, (int)dim);
         }
@@ -194,9 +190,9 @@ static sr_status both_sides(const sr_frechet *f, const double *c, double *m) {
             size_t row = i * SR_FRECHET_BLOCK, column = j * SR_FRECHET_BLOCK;
             if (j >= i)
                 cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans,
-                            (int)smaller(SR_FRECHET_BLOCK, rank - row),
-                            (int)smaller(SR_FRECHET_BLOCK, rank - column), (int)(dim - column), 1.0,
-                            product + row * dim + column, (int)dim,
+                            (int)sr_smaller(SR_FRECHET_BLOCK, rank - row),
+                            (int)sr_smaller(SR_FRECHET_BLOCK, rank - column), (int)(dim - column),
+                            1.0, product + row * dim + column, (int)dim,
                             f->factor + column * dim + column, (int)dim, 0.0,
                             m + row * rank + column, (int)rank);
         }
@@ -266,7 +262,7 @@ static void project(const sr_frechet *f, size_t count, double *z) {
     size_t rank = f->rank, dim = f->dim;
 #pragma omp parallel for schedule(dynamic) num_threads(f->threads)
     for (size_t i = 0; i < count; i += 128)
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)smaller(128, count - i),
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)sr_smaller(128, count - i),
                     (int)rank, (int)dim, 1.0, f->rows + i * dim, (int)dim, f->factor, (int)dim, 0.0,
                     z + i * rank, (int)rank);
 }
@@ -278,7 +274,7 @@ sr_status sr_frechet_take(sr_frechet *f, size_t first, size_t last) {
     if (!z)
         return SR_ERROR_MEMORY;
     for (; first < last; first += f->block) {
-        size_t count = smaller(f->block, last - first);
+        size_t count = sr_smaller(f->block, last - first);
         sr_frechet_centre(f, f->fake, f->order, first, count, NULL);
         column_sums(count, dim, f->rows, f->y_sum, team(f));
         f->y_squares += sr_squares(count * dim, f->rows);

@@ -5,10 +5,6 @@
 #include <cblas.h>
 #include <string.h>
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 // ---- influences ---------------------------------------------------------------------------------
 
 // out (count): the part of the influence of the rows' mean and trace; sign +1: fake, -1: real.
@@ -67,9 +63,9 @@ static sr_status pull_back(const sr_frechet *f, float *vectors) {
     for (size_t i = 0; i < blocks; i++)
         for (size_t j = 0; j < across; j++) {
             size_t row = i * SR_FRECHET_BLOCK, column = j * SR_FRECHET_BLOCK,
-                   rows = smaller(SR_FRECHET_BLOCK, rank - row),
-                   columns = smaller(SR_FRECHET_BLOCK, dim - column);
-            size_t depth = f->pivot ? smaller(column + columns, rank) : rank; // below, F is 0
+                   rows = sr_smaller(SR_FRECHET_BLOCK, rank - row),
+                   columns = sr_smaller(SR_FRECHET_BLOCK, dim - column);
+            size_t depth = f->pivot ? sr_smaller(column + columns, rank) : rank; // below, F is 0
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)columns,
                         (int)depth, 1.0f, v + row * rank, (int)rank, factor + column, (int)dim,
                         0.0f, vectors + row * dim + column, (int)dim);
@@ -84,12 +80,12 @@ static sr_status pull_back(const sr_frechet *f, float *vectors) {
 static sr_status forms(const sr_frechet *f, const sr_rows *of, const size_t *order, size_t count,
                        size_t width, const float *vectors, const double *weight, float *products,
                        double *form) {
-    size_t rank = f->rank, dim = f->dim, block = smaller(count, f->block);
+    size_t rank = f->rank, dim = f->dim, block = sr_smaller(count, f->block);
     float *x = sr_alloc(block, width * sizeof *x);
     float *scratch = sr_alloc(products ? 0 : block, rank * sizeof *x);
     bool failed = !x || !scratch;
     for (size_t first = 0; first < count && !failed && rank; first += block) {
-        size_t now = smaller(block, count - first);
+        size_t now = sr_smaller(block, count - first);
         sr_frechet_centre(f, of, order, first, now, f->pivot);
 #pragma omp parallel for num_threads(f->threads)
         for (size_t i = 0; i < now; i++)

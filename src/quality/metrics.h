@@ -13,6 +13,10 @@
 #define SR_NEIGHBOUR_METRICS                                                                       \
     (SR_BIT(SR_PRECISION) | SR_BIT(SR_RECALL) | SR_BIT(SR_DENSITY) | SR_BIT(SR_COVERAGE))
 
+static inline size_t sr_smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
 // ---- rows ---------------------------------------------------------------------------------------
 
 typedef struct sr_rows {
@@ -134,7 +138,6 @@ static inline __attribute__((always_inline)) void sr_along_directions(const sr_s
 // SR_ERROR_INTERRUPTED between two waves, where the monitor says stop.
 sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, sr_work *work,
                         sr_tile_visit visit, void *user);
-double sr_pair_cost(const sr_side *p, const sr_side *q);  // multiply-adds of a sweep
 size_t sr_pair_edge(const sr_side *p, const sr_side *q);  // rows and columns of a tile
 size_t sr_pair_tiles(const sr_side *p, const sr_side *q); // numbers of tiles of a sweep
 // out (rows, SR_TILE): products of rows of integers, a and b at the panel of the first row. sums

@@ -29,10 +29,6 @@
 
 typedef double vec8 __attribute__((vector_size(64), aligned(64), may_alias));
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 bool sr_pairs_exact(size_t n, size_t m, size_t dim) {
     double a = (double)n, b = (double)m;
     return dim < FAST_DIM || (a * a / 2 + b * b / 2 + a * b) * (double)dim <= EXACT_WORK;
@@ -194,14 +190,15 @@ static bool tile_of(const sr_side *p, const sr_side *q, size_t wave, size_t numb
         row = (number + wave) % down;
     }
     *tile = (sr_tile){.row = row * edge, .column = column * edge, .self = p == q};
-    tile->rows = smaller(edge, p->rows->n - tile->row);
-    tile->columns = smaller(edge, q->rows->n - tile->column);
+    tile->rows = sr_smaller(edge, p->rows->n - tile->row);
+    tile->columns = sr_smaller(edge, q->rows->n - tile->column);
     tile->index = row * across + column;
     tile->diagonal = tile->self && row == column;
     return !tile->self || 2 * wave < across || (2 * wave == across && number < across / 2);
 }
 
-double sr_pair_cost(const sr_side *p, const sr_side *q) {
+// Multiply-adds of a sweep.
+static double cost_of(const sr_side *p, const sr_side *q) {
     double pairs = (double)p->rows->n * (double)q->rows->n / (p == q ? 2 : 1);
     return pairs * (double)p->rows->dim * (p->exact ? 8 : 1);
 }
@@ -211,7 +208,7 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, sr_work *w
     size_t edge = sr_pair_edge(p, q), down = (p->rows->n + edge - 1) / edge,
            across = (q->rows->n + edge - 1) / edge, longer = down > across ? down : across;
     size_t waves = p == q ? across / 2 + 1 : longer;
-    double cost = sr_pair_cost(p, q) / (double)waves;
+    double cost = cost_of(p, q) / (double)waves;
     workspace *spaces = sr_alloc(work->threads, sizeof *spaces);
     if (!spaces)
         return SR_ERROR_MEMORY;
@@ -219,7 +216,7 @@ sr_status sr_pair_sweep(const sr_side *p, const sr_side *q, bool dot, sr_work *w
     sr_status status = sr_work_advance(work, 0);
     for (size_t wave = 0; wave < waves && status == SR_OK; wave++) {
 #pragma omp parallel for schedule(dynamic) num_threads(sr_work_threads(work))
-        for (size_t number = 0; number < smaller(down, across); number++) {
+        for (size_t number = 0; number < sr_smaller(down, across); number++) {
             unsigned thread = (unsigned)omp_get_thread_num();
             workspace *w = spaces + thread;
             sr_tile tile;

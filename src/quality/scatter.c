@@ -25,10 +25,6 @@ struct sr_scatter {
     float *narrow;     // (block, dim): r
 };
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 bool sr_scatter_narrow(size_t dim) {
     return dim >= NARROW_DIM;
 }
@@ -74,7 +70,7 @@ static void split(sr_scatter *s, size_t count, double *x, unsigned threads) {
     size_t dim = s->dim;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t i = 0; i < count; i += ROWS) {
-        int rows = (int)smaller(ROWS, count - i), n = (int)dim;
+        int rows = (int)sr_smaller(ROWS, count - i), n = (int)dim;
         double *a = s->part + i * SR_DIRECTIONS;
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, SR_DIRECTIONS, n, 1.0,
                     x + i * dim, n, s->direction, n, 0.0, a, SR_DIRECTIONS);
@@ -95,8 +91,8 @@ void sr_scatter_add(sr_scatter *s, size_t count, double *x, unsigned threads) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t c = 0; c < dim; c += COLUMNS)
         cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, SR_DIRECTIONS,
-                    (int)smaller(COLUMNS, dim - c), (int)count, 1.0, s->part, SR_DIRECTIONS, x + c,
-                    (int)dim, 1.0, s->cross + c, (int)dim);
+                    (int)sr_smaller(COLUMNS, dim - c), (int)count, 1.0, s->part, SR_DIRECTIONS,
+                    x + c, (int)dim, 1.0, s->cross + c, (int)dim);
     sr_narrow(count * dim, x, s->narrow, threads);
     sr_gram_add_narrow(count, dim, s->narrow, s->sum, threads);
 }

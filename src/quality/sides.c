@@ -24,10 +24,6 @@ typedef double vec8 __attribute__((vector_size(64), aligned(8), may_alias));
 typedef float half8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int64_t int8x __attribute__((vector_size(64)));
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static sr_status exact_side(const sr_rows *rows, sr_side *s) {
     size_t n = rows->n, dim = rows->dim, count;
     s->padded = (n + SR_PANEL - 1) / SR_PANEL * SR_PANEL;
@@ -73,7 +69,7 @@ INLINE void centre_row(size_t dim, const float *x, const double *centre, double 
     const vec8 zero = {0};
     *s = (row_sums){0};
     for (size_t first = 0; first < dim; first += SR_NARROW_GROUP) {
-        size_t last = smaller(dim, first + SR_NARROW_GROUP), d = first;
+        size_t last = sr_smaller(dim, first + SR_NARROW_GROUP), d = first;
         vec8 squares = zero, product = zero, largest = zero;
         for (; d + 8 <= last; d += 8) {
             vec8 value = __builtin_convertvector(*(const half8 *)(x + d), vec8);
@@ -140,7 +136,7 @@ typedef struct workspace {
 // The rows of panel `first` on: integers and what comes with them, but for the directions' part.
 INLINE void panel_body(const sr_rows *x, const sr_frame *frame, size_t first, const workspace *w,
                        sr_side *s, row_sums *sums) {
-    size_t dim = x->dim, pairs = (dim + 1) / 2, rows = smaller(SR_NARROW_PANEL, x->n - first);
+    size_t dim = x->dim, pairs = (dim + 1) / 2, rows = sr_smaller(SR_NARROW_PANEL, x->n - first);
     int16_t *panel = s->narrow + 2 * first * pairs;
     for (size_t r = 0; r < rows; r++) {
         double *a = w->a + r * dim;
@@ -189,7 +185,7 @@ static void narrow_rows(const sr_rows *x, const sr_frame *frame, size_t first, c
 
 static void narrow_panel(const sr_rows *x, const sr_frame *frame, size_t first, const workspace *w,
                          sr_side *s) {
-    size_t dim = x->dim, rows = smaller(SR_NARROW_PANEL, x->n - first);
+    size_t dim = x->dim, rows = sr_smaller(SR_NARROW_PANEL, x->n - first);
     double lost[SR_NARROW_PANEL * SR_DIRECTIONS], along[SR_NARROW_PANEL * SR_DIRECTIONS];
     row_sums sums[SR_NARROW_PANEL];
     narrow_rows(x, frame, first, w, s, sums);

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define BLOCK 1024
-#define NARROW_DIM 1024 // features from which on products are taken in float
 
 // out (count, dim): every `stride`-th row from `first` on, each of length 1.
 static void unit_rows(const sr_rows *x, size_t first, size_t stride, size_t count, unsigned threads,
@@ -31,7 +30,7 @@ static void unit_rows(const sr_rows *x, size_t first, size_t stride, size_t coun
 // c (side, side): X' X / n or X X' / n, side = the smaller of dim and n.
 static sr_status similarity(const sr_rows *x, bool tall, unsigned threads, double *c) {
     size_t n = x->n, dim = x->dim, rows = tall && n > BLOCK ? BLOCK : n;
-    bool narrow = tall && dim >= NARROW_DIM;
+    bool narrow = tall && sr_scatter_narrow(dim);
     double *unit = sr_alloc(rows, dim * sizeof *unit);
     float *single = sr_alloc(narrow ? rows : 0, dim * sizeof *single);
     if (!unit || !single) {
