@@ -37,7 +37,7 @@ double sr_square_exact(size_t dim, const float *a, const float *b);
 
 // ---- all pairs, tile by tile --------------------------------------------------------------------
 
-// What rows are seen from on the fast path: see pairs.c.
+// What rows are seen from on the fast path: see sides.c.
 #define SR_DIRECTIONS 8
 typedef struct sr_frame {
     const double *centre; // (dim), of the rows it was made of last
