@@ -201,7 +201,7 @@ static sr_status make_lists(test *t, const sr_rows *real, const sr_rows *fake, s
     sr_side side[2] = {{0}, {0}};
     sr_lists own = {0};
     sr_frame around = {0}, *frame = sr_pairs_exact(real->n, fake->n, real->dim) ? NULL : &around;
-    sr_status status = frame ? sr_frame_create(real, fake, frame) : SR_OK;
+    sr_status status = frame ? sr_work_frame(work, real, fake, frame) : SR_OK;
     if (status == SR_OK)
         status = sr_side_create(real, frame, work->threads, &side[0]);
     if (status == SR_OK)
@@ -217,7 +217,6 @@ static sr_status make_lists(test *t, const sr_rows *real, const sr_rows *fake, s
     sr_lists_clear(&own);
     sr_side_clear(&side[0]);
     sr_side_clear(&side[1]);
-    sr_frame_clear(&around);
     return status;
 }
 
@@ -348,6 +347,7 @@ sr_status sr_ball_permutation(size_t n, const float *real, size_t n_a, size_t n_
         *coverage = ((double)far[1] + 1) / ((double)permutations + 1);
     sr_rows_clear(&real_rows);
     sr_rows_clear(&fake_rows);
+    sr_frame_clear(&work.frame);
     clear(&t);
     return status == SR_OK ? SR_OK : sr_fail_context(status, "recall and coverage: ");
 }

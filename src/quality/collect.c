@@ -46,20 +46,30 @@ INLINE void exp8(const vec8 *in, vec8 *out) {
 #define NEAR 500.
 INLINE const double *gained(const sr_tile *t, size_t i, double *scratch) {
     const double *square = t->square + i * SR_TILE;
-    for (size_t j = 0; j < t->columns && t->row_gain; j++) {
-        double error = NEAR * (t->row_error[i] + t->column_error[j]);
-        double gain = square[j] > error * error ? t->row_gain[i] + t->column_gain[j] : 0;
+    if (!t->row_gain)
+        return square;
+    const double *errors = t->column_error, *gains = t->column_gain;
+    double own_error = t->row_error[i], own_gain = t->row_gain[i];
+    size_t columns = t->columns;
+    for (size_t j = 0; j < columns; j++) {
+        double error = NEAR * (own_error + errors[j]);
+        double gain = square[j] > error * error ? own_gain + gains[j] : 0;
         scratch[j] = square[j] + gain;
     }
-    return t->row_gain ? scratch : square;
+    return scratch;
 }
 
 // The tile's row of products.
 INLINE const double *products(const sr_tile *t, size_t i, double *scratch) {
     const double *square = t->square + i * SR_TILE;
-    for (size_t j = 0; j < t->columns && !t->dot; j++)
-        scratch[j] = t->row_shift[i] + t->column_shift[j] - square[j] / 2;
-    return t->dot ? t->dot + i * SR_TILE : scratch;
+    if (t->dot)
+        return t->dot + i * SR_TILE;
+    const double *shifts = t->column_shift;
+    double own_shift = t->row_shift[i];
+    size_t columns = t->columns;
+    for (size_t j = 0; j < columns; j++)
+        scratch[j] = own_shift + shifts[j] - square[j] / 2;
+    return scratch;
 }
 
 // values: of KID products, else squares.

@@ -33,7 +33,7 @@
 #include <math.h>
 
 #define EXPAND_RANK 1024
-#define CHUNK ((size_t)1 << 21) // values of a block of rows: 16 MB
+#define CHUNK ((size_t)1 << 20) // values of a block of rows: 8 MB
 
 void sr_frechet_destroy(sr_frechet *f) {
     if (!f)
@@ -49,7 +49,6 @@ void sr_frechet_destroy(sr_frechet *f) {
     sr_free(f->variance);
     sr_free(f->pivot);
     sr_free(f->rows);
-    sr_frame_clear(&f->frame);
     sr_scatter_destroy(f->scatter);
     sr_free(f->order);
     sr_free(f->real_order);
@@ -152,7 +151,7 @@ static sr_status add_job(sr_frechet *f, size_t i, bool vectors) {
     f->job[j] =
         (sr_eigen_job){.vectors = last && vectors, .dim = rank, .a = f->vectors, .values = f->s};
     if (!last) {
-        f->job[j].a = sr_alloc(rank, rank * sizeof(double));
+        f->job[j].a = sr_alloc_by(f->threads, sr_frechet_room(f), sizeof(double));
         f->job[j].values = sr_alloc(rank, sizeof(double));
     }
     f->jobs++;
@@ -166,10 +165,12 @@ static sr_status add_job(sr_frechet *f, size_t i, bool vectors) {
 // all but the last: matrices in batches, one a thread; the others become jobs.
 static sr_status climb(sr_frechet *f, bool vectors) {
     sr_ladder *l = &f->ladder;
-    size_t rank = f->rank, most = f->threads < 4 ? f->threads : 4, square = rank * rank, count = 0;
+    size_t rank = f->rank, most = f->threads < 4 ? f->threads : 4, square = sr_frechet_room(f),
+           count = 0;
     size_t at[4], last = l->count - 1, kept = most < last ? most : last; // matrices of a batch
     kept = l->expanded ? 0 : kept;
-    double *m = sr_alloc(kept, square * sizeof *m), *values = sr_alloc(kept, rank * sizeof *m);
+    double *m = sr_alloc_by(f->threads, kept, square * sizeof *m),
+           *values = sr_alloc(kept, rank * sizeof *m);
     sr_eigen_job batch[4];
     sr_status status = m && values ? SR_OK : SR_ERROR_MEMORY;
     for (size_t i = 0; i <= last && status == SR_OK; i++) {
@@ -211,7 +212,7 @@ sr_status sr_frechet_finish(sr_frechet *f, sr_metric_values *out, sr_detail *det
     sr_status status = real && fake ? SR_OK : SR_ERROR_MEMORY;
     for (size_t j = 0; j < f->jobs; j++)
         l->root[f->at[j]] = root_trace(f->rank, f->job[j].values);
-    if (status == SR_OK && (f->errors || l->expanded))
+    if (status == SR_OK && sr_frechet_wants_vectors(f))
         status = sr_frechet_use_vectors(f, real, fake);
     for (size_t i = 0; i < l->count; i++)
         l->distance[i] = l->plain[i] - 2 * l->root[i];
@@ -227,16 +228,16 @@ sr_status sr_frechet_finish(sr_frechet *f, sr_metric_values *out, sr_detail *det
     return status == SR_OK ? SR_OK : sr_fail_context(status, "frechet: ");
 }
 
-static sr_status prepare(sr_frechet *f) {
+static sr_status prepare(sr_frechet *f, sr_work *work) {
     size_t dim = f->dim, m = f->fake->n;
     f->block = CHUNK / dim < 64 ? 64 : CHUNK / dim > 1024 ? 1024 : CHUNK / dim;
-    f->rows = sr_alloc(f->block, dim * sizeof(double));
+    f->rows = sr_alloc_by(f->threads, f->block, dim * sizeof(double));
     f->order = sr_alloc(m, sizeof(size_t));
     f->y_sum = sr_alloc(dim, sizeof(double));
     if (!f->rows || !f->order || !f->y_sum)
         return SR_ERROR_MEMORY;
     sr_shuffle(f->options->seed, 2, m, f->order);
-    return sr_frechet_factor(f);
+    return sr_frechet_factor(f, work);
 }
 
 // Once the rank is known.
@@ -244,7 +245,7 @@ static sr_status prepare_spectra(sr_frechet *f) {
     sr_ladder *l = &f->ladder;
     // With fewer rows than twice the rank the expansion does not converge.
     l->expanded = f->rank >= EXPAND_RANK && l->count > 4 && l->n[0] >= 2 * f->rank;
-    f->vectors = sr_alloc(f->rank, f->rank * sizeof(double));
+    f->vectors = sr_alloc_by(f->threads, sr_frechet_room(f), sizeof(double));
     f->s = sr_alloc(f->rank, sizeof(double));
     return f->vectors && f->s ? SR_OK : SR_ERROR_MEMORY;
 }
@@ -264,9 +265,20 @@ static sr_status choose_influences(sr_frechet *f, bool detail) {
     return SR_OK;
 }
 
+// What is not needed any more once all rows are taken in.
+static void free_sums(sr_frechet *f) {
+    sr_scatter_destroy(f->scatter);
+    f->scatter = NULL;
+    if (sr_frechet_wants_vectors(f))
+        return;
+    sr_free(f->factor);
+    sr_free(f->rows);
+    f->factor = f->rows = NULL;
+}
+
 // Ends early where sums in float will not do.
-static sr_status prepare_all(sr_frechet *f, bool detail) {
-    sr_status status = prepare(f);
+static sr_status prepare_all(sr_frechet *f, bool detail, sr_work *work) {
+    sr_status status = prepare(f, work);
     if (status == SR_OK)
         status = sr_frechet_take(f, 0, f->ladder.n[0]);
     if (status == SR_OK)
@@ -276,22 +288,25 @@ static sr_status prepare_all(sr_frechet *f, bool detail) {
     status = prepare_spectra(f);
     if (status == SR_OK)
         status = choose_influences(f, detail);
-    return status == SR_OK ? climb(f, f->errors || f->ladder.expanded) : status;
+    if (status == SR_OK)
+        status = climb(f, sr_frechet_wants_vectors(f));
+    free_sums(f);
+    return status;
 }
 
 static sr_status start(const sr_rows *real, const sr_rows *fake, const sr_metric_options *options,
-                       bool detail, unsigned threads, bool narrow, sr_frechet **out) {
+                       bool detail, bool narrow, sr_work *work, sr_frechet **out) {
     sr_frechet *f = *out = sr_alloc(1, sizeof *f);
     if (!f)
         return SR_ERROR_MEMORY;
     *f = (sr_frechet){
-        .real = real, .fake = fake, .options = options, .threads = threads, .dim = real->dim};
+        .real = real, .fake = fake, .options = options, .threads = work->threads, .dim = real->dim};
     f->errors = !options->no_errors && real->n > 2 && fake->n > 2;
     choose_sizes(f);
     // Covariances of fewer rows are singular, or nearly so.
     f->narrow = narrow && sr_scatter_narrow(f->dim) && real->n >= 2 * f->dim &&
                 f->ladder.n[0] >= 2 * f->dim;
-    sr_status status = prepare_all(f, detail);
+    sr_status status = prepare_all(f, detail, work);
     if (status != SR_OK) {
         sr_frechet_destroy(f);
         *out = NULL;
@@ -300,7 +315,7 @@ static sr_status start(const sr_rows *real, const sr_rows *fake, const sr_metric
 }
 
 sr_status sr_frechet_start(const sr_rows *real, const sr_rows *fake,
-                           const sr_metric_options *options, bool detail, unsigned threads,
+                           const sr_metric_options *options, bool detail, sr_work *work,
                            sr_eigen_queue *queue, sr_frechet **out) {
     size_t square;
     *out = NULL;
@@ -308,10 +323,10 @@ sr_status sr_frechet_start(const sr_rows *real, const sr_rows *fake,
         return sr_fail(SR_ERROR_UNSUPPORTED, "frechet: %zu feature dimensions are too many",
                        real->dim);
     sr_frechet *f = NULL;
-    sr_status status = start(real, fake, options, detail, threads, true, &f);
+    sr_status status = start(real, fake, options, detail, true, work, &f);
     if (status == SR_OK && f->singular) {
         sr_frechet_destroy(f);
-        status = start(real, fake, options, detail, threads, false, &f);
+        status = start(real, fake, options, detail, false, work, &f);
     }
     if (status != SR_OK)
         return sr_fail_context(status, "frechet: ");

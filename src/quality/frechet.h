@@ -28,7 +28,7 @@ struct sr_frechet {
     unsigned threads;
     size_t dim, rank, block; // rows at a time
     double trace_a;          // tr Ca
-    double *factor;          // (rank, dim)
+    double *factor;          // (rank, dim); kept for eigenvectors
     int *pivot;              // (dim): feature k of the factor is feature pivot[k] - 1
     pthread_t thread;        // that makes the factor of a covariance
     bool factoring;          // until it is joined
@@ -38,8 +38,7 @@ struct sr_frechet {
     size_t *order;                // (fake): the shuffle
     double *vectors, *s;          // (rank, rank), (rank): of all rows
     double *y_sum, y_squares;     // (dim): sums over the fake rows so far
-    sr_frame frame;               // directions, for covariances of many features
-    sr_scatter *scatter;          // of the fake rows so far
+    sr_scatter *scatter;          // of the real rows, then of the fake rows so far
     double *gram, *z_sum;         // or, when the factor is of rows, (rank, rank), (rank) of z = F y
     bool narrow;                  // covariances are summed up in float,
     bool singular;                // for which one of them turned out too near to singular
@@ -57,15 +56,22 @@ static inline bool sr_ladder_solved(const sr_ladder *l, size_t i) {
     return !l->expanded || i == 0 || i == l->count / 2 || i == l->count - 1;
 }
 
+// Whether eigenvectors are wanted, and with them the factor.
+static inline bool sr_frechet_wants_vectors(const sr_frechet *f) {
+    return f->errors || f->ladder.expanded;
+}
+
 // ---- frechet_sums.c -----------------------------------------------------------------------------
 
 double sr_squares(size_t n, const double *x); // sum of them
 // Starts F; of a covariance it is there, and the rank with it, after sr_frechet_join_factor.
-sr_status sr_frechet_factor(sr_frechet *f);
+sr_status sr_frechet_factor(sr_frechet *f, sr_work *work);
 sr_status sr_frechet_join_factor(sr_frechet *f);
 // Takes in fake rows [first, last) of the shuffle.
 sr_status sr_frechet_take(sr_frechet *f, size_t first, size_t last);
-// m (rank, rank; from the diagonal on) = F Cb F', Cb of the first n fake rows, all that are taken.
+// m (rank, rank; from the diagonal on; room for so many values) = F Cb F', Cb of the first n fake
+// rows, all that are taken.
+size_t sr_frechet_room(const sr_frechet *f);
 sr_status sr_frechet_covariance(sr_frechet *f, size_t n, double *m);
 // All of the distance of the first n fake rows but tr sqrt(Ca Cb).
 double sr_frechet_plain_terms(const sr_frechet *f, size_t n);

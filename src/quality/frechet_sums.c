@@ -57,22 +57,18 @@ static sr_status factor_rows(sr_frechet *f) {
     return SR_OK;
 }
 
-// f->factor (dim, dim; from the diagonal on) = the covariance of the real rows.
+// f->factor (dim, dim; from the diagonal on) = the covariance of the real rows. The scatter is then
+// free for the fake ones.
 static sr_status real_covariance(sr_frechet *f) {
     size_t n = f->real->n, dim = f->dim;
-    sr_scatter *scatter = NULL;
-    sr_status status = f->narrow ? sr_frame_create(f->real, f->fake, &f->frame) : SR_OK;
-    if (status == SR_OK)
-        status = sr_scatter_create(dim, f->block, f->narrow ? &f->frame : NULL, &scatter);
-    for (size_t first = 0; first < n && status == SR_OK; first += f->block) {
-        size_t count = n - first < f->block ? n - first : f->block;
+    for (size_t first = 0; first < n; first += f->block) {
+        size_t count = sr_smaller(f->block, n - first);
         sr_frechet_centre(f, f->real, NULL, first, count, NULL);
         f->trace_a += sr_squares(count * dim, f->rows) / (double)(n - 1);
-        sr_scatter_add(scatter, count, f->rows, f->threads);
+        sr_scatter_add(f->scatter, count, f->rows, f->threads);
     }
-    if (status == SR_OK)
-        status = sr_scatter_sum(scatter, f->factor, f->threads);
-    sr_scatter_destroy(scatter);
+    sr_status status = sr_scatter_sum(f->scatter, f->factor, f->threads);
+    sr_scatter_restart(f->scatter);
     for (size_t i = 0; i < dim * dim && status == SR_OK; i++)
         f->factor[i] /= (double)(n - 1);
     for (size_t d = 0; d < dim && status == SR_OK; d++)
@@ -80,26 +76,43 @@ static sr_status real_covariance(sr_frechet *f) {
     return status;
 }
 
-// Pivoted Cholesky. LAPACK's column c of L is our row c of F.
+// Pivoted Cholesky; in the features' order, in a third of the time, where a covariance that turns
+// out nearly singular is not wanted anyway. LAPACK's column c of L is our row c of F.
 static void *factorise(void *user) {
     sr_frechet *f = user;
     int dim = (int)f->dim;
-    f->factor_info =
-        LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', dim, f->factor, dim, f->pivot, &f->factor_rank,
-                       -1.0); // tolerance: dim x 2^-53 of the largest variance
+    bool constant = false;
+    for (int d = 0; d < dim; d++) {
+        f->pivot[d] = d + 1;
+        constant |= f->variance[d] <= 0;
+    }
+    if (f->narrow && !constant) {
+        f->factor_info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', dim, f->factor, dim);
+        f->factor_rank = f->factor_info > 0 ? f->factor_info - 1 : dim;
+    } else {
+        f->factor_info =
+            LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', dim, f->factor, dim, f->pivot, &f->factor_rank,
+                           -1.0); // tolerance: dim x 2^-53 of the largest variance
+    }
     atomic_store(&f->factored, true);
     return NULL;
 }
 
 // Starts what join_factor() ends: LAPACK leaves the other threads to the fake rows.
-static sr_status factor_covariance(sr_frechet *f) {
+static sr_status factor_covariance(sr_frechet *f, sr_work *work) {
     size_t dim = f->dim;
-    f->factor = sr_alloc(dim * dim, sizeof(double));
+    sr_frame frame;
+    f->factor = sr_alloc_by(f->threads, dim * dim, sizeof(double));
     f->pivot = sr_alloc(dim, sizeof *f->pivot);
     f->variance = sr_alloc(dim, sizeof *f->variance);
-    sr_status status = f->factor && f->pivot && f->variance ? real_covariance(f) : SR_ERROR_MEMORY;
+    sr_status status = f->factor && f->pivot && f->variance ? SR_OK : SR_ERROR_MEMORY;
+    if (status == SR_OK && f->narrow)
+        status = sr_work_frame(work, f->real, f->fake, &frame);
     if (status == SR_OK)
-        status = sr_scatter_create(dim, f->block, f->narrow ? &f->frame : NULL, &f->scatter);
+        status =
+            sr_scatter_create(dim, f->block, f->narrow ? &frame : NULL, f->threads, &f->scatter);
+    if (status == SR_OK)
+        status = real_covariance(f);
     if (status != SR_OK)
         return status;
     f->factoring =
@@ -109,9 +122,9 @@ static sr_status factor_covariance(sr_frechet *f) {
     return SR_OK;
 }
 
-sr_status sr_frechet_factor(sr_frechet *f) {
+sr_status sr_frechet_factor(sr_frechet *f, sr_work *work) {
     if (f->real->n > f->dim)
-        return factor_covariance(f);
+        return factor_covariance(f, work);
     sr_status status = factor_rows(f);
     if (status != SR_OK)
         return status;
@@ -137,7 +150,7 @@ static bool real_singular(const sr_frechet *f) {
 // The same of the fake rows' covariance c (dim, dim), by a factorisation in float.
 static sr_status fake_singular(const sr_frechet *f, const double *c, bool *singular) {
     size_t dim = f->dim;
-    float *l = sr_alloc(dim, dim * sizeof *l);
+    float *l = sr_alloc_by(f->threads, dim, dim * sizeof *l);
     if (!l)
         return SR_ERROR_MEMORY;
     sr_narrow(dim * dim, c, l, f->threads);
@@ -157,7 +170,7 @@ sr_status sr_frechet_join_factor(sr_frechet *f) {
         pthread_join(f->thread, NULL);
     f->factoring = false;
     if (f->factor_info < 0)
-        return sr_fail(SR_ERROR_LIBRARY, "dpstrf returned %d", f->factor_info);
+        return sr_fail(SR_ERROR_LIBRARY, "a Cholesky factorisation returned %d", f->factor_info);
     // Of variances that are all 0 LAPACK finds no rank.
     f->rank = f->trace_a > 0 ? (size_t)f->factor_rank : 0;
     for (size_t c = 0; c < f->rank; c++)
@@ -166,14 +179,12 @@ sr_status sr_frechet_join_factor(sr_frechet *f) {
     return SR_OK;
 }
 
-// m (rank, rank; from the diagonal on) = F c F', c (dim, dim) symmetric. Rows of the Cholesky
-// factor begin with zeros: what a block of them does not see is skipped.
-static sr_status both_sides(const sr_frechet *f, const double *c, double *m) {
+// m (rank, rank; from the diagonal on) = F c F', c (dim, dim) symmetric; product (rank, dim):
+// scratch, for F c. m and c may be the same memory. Rows of the Cholesky factor begin with zeros:
+// what a block of them does not see is skipped.
+static void both_sides(const sr_frechet *f, const double *c, double *product, double *m) {
     size_t rank = f->rank, dim = f->dim, blocks = (rank + SR_FRECHET_BLOCK - 1) / SR_FRECHET_BLOCK,
            across = (dim + SR_FRECHET_BLOCK - 1) / SR_FRECHET_BLOCK;
-    double *product = sr_alloc(rank, dim * sizeof *product); // F c
-    if (!product)
-        return SR_ERROR_MEMORY;
 #pragma omp parallel for collapse(2) schedule(dynamic) num_threads(f->threads)
     for (size_t i = 0; i < blocks; i++)
         for (size_t j = 0; j < across; j++) {
@@ -196,8 +207,6 @@ static sr_status both_sides(const sr_frechet *f, const double *c, double *m) {
                             f->factor + column * dim + column, (int)dim, 0.0,
                             m + row * rank + column, (int)rank);
         }
-    sr_free(product);
-    return SR_OK;
 }
 
 // c (side, side) = (sums - sum sum' / n) / (n - 1), from the diagonal on.
@@ -210,15 +219,24 @@ static void subtract_mean(size_t side, size_t n, const double *sums, const doubl
                 (sums[i * side + j] - sum[i] * (sum[j] / (double)n)) / (double)(n - 1);
 }
 
-// m (rank, rank; from the diagonal on) = F Cb F', Cb of the first n fake rows.
+size_t sr_frechet_room(const sr_frechet *f) {
+    return f->pivot ? f->dim * f->dim : f->rank * f->rank;
+}
+
 sr_status sr_frechet_covariance(sr_frechet *f, size_t n, double *m) {
     size_t dim = f->dim;
     if (!f->pivot) {
         subtract_mean(f->rank, n, f->gram, f->z_sum, m, f->threads);
         return SR_OK;
     }
-    double *sums = sr_alloc(dim, dim * sizeof *sums), *c = sr_alloc(dim, dim * sizeof *c);
-    sr_status status = sums && c ? sr_scatter_sum(f->scatter, sums, f->threads) : SR_ERROR_MEMORY;
+    double *sums = NULL, *c = m; // m holds Cb for a while
+    sr_status status = SR_OK;
+    if (n == f->fake->n) {
+        status = sr_scatter_finish(f->scatter, &sums, f->threads);
+    } else {
+        sums = sr_alloc_by(f->threads, dim, dim * sizeof *sums);
+        status = sums ? sr_scatter_sum(f->scatter, sums, f->threads) : SR_ERROR_MEMORY;
+    }
     if (status == SR_OK) {
         subtract_mean(dim, n, sums, f->y_sum, sums, f->threads);
 #pragma omp parallel for num_threads(f->threads)
@@ -230,10 +248,9 @@ sr_status sr_frechet_covariance(sr_frechet *f, size_t n, double *m) {
         if (f->narrow && n == f->fake->n)
             status = fake_singular(f, c, &f->singular);
         if (status == SR_OK)
-            status = both_sides(f, c, m);
+            both_sides(f, c, sums, m);
     }
     sr_free(sums);
-    sr_free(c);
     return status;
 }
 

@@ -143,7 +143,7 @@ sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, sr_work *
     sr_frame around = {0}, *frame = exact ? NULL : &around;
     sr_status status = a.x && b.x ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK && frame)
-        status = sr_frame_create(&a, &b, frame);
+        status = sr_work_frame(work, real, fake, frame);
     if (status == SR_OK)
         status = sr_side_create(&a, frame, sr_work_threads(work), &p);
     if (status == SR_OK)
@@ -152,7 +152,6 @@ sr_status sr_median_distance(const sr_rows *real, const sr_rows *fake, sr_work *
         status = median_of(&p, &q, work, median);
     sr_side_clear(&p);
     sr_side_clear(&q);
-    sr_frame_clear(&around);
     sr_free((float *)(uintptr_t)a.x);
     sr_free((float *)(uintptr_t)b.x);
     return status;

@@ -167,6 +167,12 @@ unsigned sr_work_threads(const sr_work *work) {
     return busy < work->threads ? work->threads - busy : 1;
 }
 
+sr_status sr_work_frame(sr_work *work, const sr_rows *real, const sr_rows *fake, sr_frame *out) {
+    sr_status status = work->frame.direction ? SR_OK : sr_frame_create(real, fake, &work->frame);
+    *out = work->frame;
+    return status;
+}
+
 sr_status sr_work_advance(sr_work *work, double done) {
     work->done += done;
     if (work->progress)
@@ -254,7 +260,7 @@ static sr_status compute(const sr_rows *real, const sr_rows *fake, const sr_metr
     sr_vendi v = {0};
     sr_status status = sr_work_advance(&work, 0);
     if (status == SR_OK && frechet)
-        status = sr_frechet_start(real, fake, o, detail, work.threads, &queue, &f);
+        status = sr_frechet_start(real, fake, o, detail, &work, &queue, &f);
     if (status == SR_OK && vendi)
         status = sr_vendi_start(fake, o, work.threads, &queue, &v);
     if (status == SR_OK && queue.count)
@@ -275,6 +281,7 @@ static sr_status compute(const sr_rows *real, const sr_rows *fake, const sr_metr
         status = sr_vendi_finish(&v, fake, o, work.threads, out);
     sr_frechet_destroy(f);
     sr_vendi_clear(&v);
+    sr_frame_clear(&work.frame);
     work.what = "";
     return status == SR_OK ? sr_work_advance(&work, work.total - work.done) : status;
 }

@@ -81,6 +81,8 @@ bool sr_pairs_exact(size_t n, size_t m, size_t dim);
 // frame: NULL on the exact path.
 sr_status sr_side_create(const sr_rows *rows, const sr_frame *frame, unsigned threads,
                          sr_side *out);
+// Rounds the rows of a side that is not exact anew, around the frame's centre.
+sr_status sr_side_round(const sr_frame *frame, unsigned threads, sr_side *side);
 void sr_side_clear(sr_side *side);
 
 // Rows [row, row + rows) of p against [column, column + columns) of q.
@@ -107,11 +109,14 @@ typedef struct sr_work {
     bool progress;                       // the monitor is told how far it is
     const struct sr_eigen_queue *beside; // NULL, or keeps some of the threads busy
     const char *what;                    // is being done: told to the monitor
+    sr_frame frame;                      // of sr_work_frame; sr_frame_clear at the end
     double done, total;                  // of the whole, in multiply-adds
 } sr_work;
 
 // Threads that nothing beside keeps busy, at least one.
 unsigned sr_work_threads(const sr_work *work);
+// out: of these rows, made when first asked for; the work's, not to be cleared.
+sr_status sr_work_frame(sr_work *work, const sr_rows *real, const sr_rows *fake, sr_frame *out);
 // Tells the monitor; SR_ERROR_INTERRUPTED where it says stop.
 sr_status sr_work_advance(sr_work *work, double done);
 
@@ -121,13 +126,17 @@ static inline __attribute__((always_inline)) void sr_along_directions(const sr_s
                                                                       const sr_side *q,
                                                                       size_t first, size_t count,
                                                                       double *sum) {
-    memset(sum, 0, count * sizeof *sum);
+    double e[SR_DIRECTIONS], kept[SR_DIRECTIONS];
     for (size_t r = 0; r < SR_DIRECTIONS; r++) {
-        double e = p->lost[r * p->padded + row], kept = p->along[r * p->padded + row] - e;
-        const double *lost = q->lost + r * q->padded + first,
-                     *along = q->along + r * q->padded + first;
-        for (size_t j = 0; j < count; j++)
-            sum[j] += e * along[j] + kept * lost[j];
+        e[r] = p->lost[r * p->padded + row];
+        kept[r] = p->along[r * p->padded + row] - e[r];
+    }
+    const double *lost = q->lost + first, *along = q->along + first;
+    for (size_t j = 0; j < count; j++) {
+        double to = 0;
+        for (size_t r = 0; r < SR_DIRECTIONS; r++)
+            to += e[r] * along[r * q->padded + j] + kept[r] * lost[r * q->padded + j];
+        sum[j] = to;
     }
 }
 
@@ -302,7 +311,7 @@ void sr_eigen_abandon(sr_eigen_queue *queue);
 // wants them solved.
 typedef struct sr_frechet sr_frechet;
 sr_status sr_frechet_start(const sr_rows *real, const sr_rows *fake,
-                           const sr_metric_options *options, bool detail, unsigned threads,
+                           const sr_metric_options *options, bool detail, sr_work *work,
                            sr_eigen_queue *queue, sr_frechet **out);
 sr_status sr_frechet_finish(sr_frechet *frechet, sr_metric_values *out, sr_detail *detail);
 void sr_frechet_destroy(sr_frechet *frechet);
@@ -377,13 +386,18 @@ void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigne
 typedef struct sr_scatter sr_scatter;
 // block: the most rows of one. frame (its directions alone matter): products in float, which is
 // worth it where sr_scatter_narrow; NULL: all in double.
-sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, sr_scatter **out);
+sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, unsigned threads,
+                            sr_scatter **out);
+void sr_scatter_restart(sr_scatter *scatter); // as if just made
 void sr_scatter_destroy(sr_scatter *scatter);
 bool sr_scatter_narrow(size_t dim);
 void sr_scatter_add(sr_scatter *scatter, size_t count, double *x,
                     unsigned threads); // x: overwritten
 // c (dim, dim) = the sum; nothing below the diagonal is written.
 sr_status sr_scatter_sum(const sr_scatter *scatter, double *c, unsigned threads);
+// The same in the scatter's own memory, which becomes the caller's; only sr_scatter_destroy may
+// follow.
+sr_status sr_scatter_finish(sr_scatter *scatter, double **c, unsigned threads);
 // Solves the jobs side by side, each on one thread.
 sr_status sr_eigen(size_t count, sr_eigen_job *const *jobs, unsigned threads);
 // Rows of which the spread of influences is taken where nobody wants to know them one by one: all,

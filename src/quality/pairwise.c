@@ -212,7 +212,7 @@ static sr_status finish(const sr_pairwise *s, size_t subset_rows, sr_metric_valu
 static sr_status sweeps(sr_pairwise *s, const sr_rows *real, const sr_rows *fake, sr_side side[2],
                         double bandwidth, const double *member[2], sr_work *work) {
     sr_frame around = {0}, *frame = sr_pairs_exact(s->n, s->m, real->dim) ? NULL : &around;
-    sr_status status = frame ? sr_frame_create(real, fake, frame) : SR_OK;
+    sr_status status = frame ? sr_work_frame(work, real, fake, frame) : SR_OK;
     if (status == SR_OK)
         status = sr_side_create(real, frame, sr_work_threads(work), &side[0]);
     if (status == SR_OK)
@@ -224,13 +224,11 @@ static sr_status sweeps(sr_pairwise *s, const sr_rows *real, const sr_rows *fake
     if (status == SR_OK)
         status = self_sweep(s, 1, &side[1], bandwidth, member[1], work);
     if (status == SR_OK && frame) { // across, one centre for both
-        sr_side_clear(&side[1]);
         sr_frame_centre(frame, real);
-        status = sr_side_create(fake, frame, sr_work_threads(work), &side[1]);
+        status = sr_side_round(frame, sr_work_threads(work), &side[1]);
     }
     if (status == SR_OK)
         status = cross_sweep(s, &side[0], &side[1], bandwidth, member, work);
-    sr_frame_clear(&around);
     return status;
 }
 

@@ -29,19 +29,20 @@ bool sr_scatter_narrow(size_t dim) {
     return dim >= NARROW_DIM;
 }
 
-sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, sr_scatter **out) {
+sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, unsigned threads,
+                            sr_scatter **out) {
     sr_scatter *s = *out = sr_alloc(1, sizeof *s);
     if (!s)
         return SR_ERROR_MEMORY;
     s->dim = dim;
-    s->sum = sr_alloc(dim, dim * sizeof(double));
+    s->sum = sr_alloc_by(threads, dim, dim * sizeof(double));
     bool failed = !s->sum;
     if (frame) {
         s->direction = sr_alloc(SR_DIRECTIONS, dim * sizeof(double));
         s->along = sr_alloc(SR_DIRECTIONS, SR_DIRECTIONS * sizeof(double));
         s->cross = sr_alloc(SR_DIRECTIONS, dim * sizeof(double));
         s->part = sr_alloc(block, SR_DIRECTIONS * sizeof(double));
-        s->narrow = sr_alloc(block, dim * sizeof(float));
+        s->narrow = sr_alloc_by(threads, block, dim * sizeof(float));
         failed = failed || !s->direction || !s->along || !s->cross || !s->part || !s->narrow;
         if (!failed)
             memcpy(s->direction, frame->direction, SR_DIRECTIONS * dim * sizeof(double));
@@ -51,6 +52,14 @@ sr_status sr_scatter_create(size_t dim, size_t block, const sr_frame *frame, sr_
         *out = NULL;
     }
     return failed ? SR_ERROR_MEMORY : SR_OK;
+}
+
+void sr_scatter_restart(sr_scatter *s) {
+    memset(s->sum, 0, s->dim * s->dim * sizeof(double));
+    if (!s->direction)
+        return;
+    memset(s->along, 0, SR_DIRECTIONS * SR_DIRECTIONS * sizeof(double));
+    memset(s->cross, 0, SR_DIRECTIONS * s->dim * sizeof(double));
 }
 
 void sr_scatter_destroy(sr_scatter *s) {
@@ -100,7 +109,8 @@ void sr_scatter_add(sr_scatter *s, size_t count, double *x, unsigned threads) {
 // Row i of the sum, from the diagonal on. half (SR_DIRECTIONS, dim): sum a r' + (sum a a') V / 2.
 static void sum_row(const sr_scatter *s, size_t i, const double *half, double *row) {
     size_t dim = s->dim;
-    memcpy(row + i, s->sum + i * dim + i, (dim - i) * sizeof *row);
+    if (row != s->sum + i * dim)
+        memcpy(row + i, s->sum + i * dim + i, (dim - i) * sizeof *row);
     for (size_t r = 0; r < SR_DIRECTIONS && half; r++) {
         const double *v = s->direction + r * dim, *h = half + r * dim;
         for (size_t j = i; j < dim; j++)
@@ -125,4 +135,11 @@ sr_status sr_scatter_sum(const sr_scatter *s, double *c, unsigned threads) {
         sum_row(s, i, half, c + i * dim);
     sr_free(half);
     return SR_OK;
+}
+
+sr_status sr_scatter_finish(sr_scatter *s, double **c, unsigned threads) {
+    sr_status status = sr_scatter_sum(s, s->sum, threads);
+    *c = s->sum;
+    s->sum = NULL;
+    return status;
 }

@@ -210,32 +210,37 @@ static void narrow_panel(const sr_rows *x, const sr_frame *frame, size_t first, 
     }
 }
 
-static sr_status fast_side(const sr_rows *rows, const sr_frame *frame, unsigned threads,
-                           sr_side *s) {
+static sr_status fast_arrays(const sr_rows *rows, unsigned threads, sr_side *s) {
     size_t n = rows->n, dim = rows->dim, count, pairs = (dim + 1) / 2;
     s->padded = (n + SR_NARROW_ROWS - 1) / SR_NARROW_ROWS * SR_NARROW_ROWS;
     if (!sr_size_mul(s->padded, pairs, &count))
         return sr_fail(SR_ERROR_MEMORY, "%zu rows of %zu values do not fit in memory", n, dim);
-    s->narrow = sr_alloc(count, 2 * sizeof(int16_t));
+    s->narrow = sr_alloc_by(threads, count, 2 * sizeof(int16_t));
     s->unit = sr_alloc(n, sizeof(double));
     s->norm = sr_alloc(n, sizeof(double));
     s->gain = sr_alloc(n, sizeof(double));
     s->shift = sr_alloc(n, sizeof(double));
     s->lost = sr_alloc(s->padded, SR_DIRECTIONS * sizeof(double));
     s->along = sr_alloc(s->padded, SR_DIRECTIONS * sizeof(double));
-    double *scratch = sr_alloc(threads, 2 * SR_NARROW_PANEL * dim * sizeof *scratch);
-    int32_t *integers = sr_alloc(threads, 2 * pairs * sizeof *integers);
     bool failed =
         !s->narrow || !s->unit || !s->norm || !s->gain || !s->shift || !s->lost || !s->along;
-    if (scratch && integers && !failed)
+    return failed ? SR_ERROR_MEMORY : SR_OK;
+}
+
+sr_status sr_side_round(const sr_frame *frame, unsigned threads, sr_side *s) {
+    const sr_rows *rows = s->rows;
+    size_t n = rows->n, dim = rows->dim, values = (dim + 1) / 2 * 2;
+    double *scratch = sr_alloc(threads, 2 * SR_NARROW_PANEL * dim * sizeof *scratch);
+    int32_t *integers = sr_alloc(threads, values * sizeof *integers);
+    bool failed = !scratch || !integers;
+    if (!failed)
 #pragma omp parallel for num_threads(threads)
         for (size_t first = 0; first < n; first += SR_NARROW_PANEL) {
             size_t t = (size_t)omp_get_thread_num();
             double *a = scratch + t * 2 * SR_NARROW_PANEL * dim;
-            workspace w = {a, a + SR_NARROW_PANEL * dim, integers + t * 2 * pairs};
+            workspace w = {a, a + SR_NARROW_PANEL * dim, integers + t * values};
             narrow_panel(rows, frame, first, &w, s);
         }
-    failed = failed || !scratch || !integers;
     sr_free(scratch);
     sr_free(integers);
     return failed ? SR_ERROR_MEMORY : SR_OK;
@@ -311,7 +316,9 @@ sr_status sr_side_create(const sr_rows *rows, const sr_frame *frame, unsigned th
     out->error = sr_alloc(rows->n, sizeof(double));
     sr_status status = out->error ? SR_OK : SR_ERROR_MEMORY;
     if (status == SR_OK)
-        status = frame ? fast_side(rows, frame, threads, out) : exact_side(rows, out);
+        status = frame ? fast_arrays(rows, threads, out) : exact_side(rows, out);
+    if (status == SR_OK && frame)
+        status = sr_side_round(frame, threads, out);
     if (status != SR_OK)
         sr_side_clear(out);
     return status;

@@ -44,6 +44,26 @@ static void impossible_requests_fail(void **state) {
     assert_null(sr_alloc(SIZE_MAX / 4, 1));
 }
 
+static void threads_zero_what_was_used(void **state) {
+    const size_t sizes[] = {1, 1000, ((size_t)8 << 20) - 1, (size_t)8 << 20,
+                            ((size_t)20 << 20) + 7};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (unsigned threads = 1; threads <= 3; threads++) {
+            unsigned char *used = sr_alloc(sizes[i], 1);
+            memset(used, 255, sizes[i]); // what the next one may get
+            sr_free(used);
+            unsigned char *a = sr_alloc_by(threads, sizes[i], 1);
+            assert_non_null(a);
+            assert_int_equal((uintptr_t)a % SR_ALIGNMENT, 0);
+            assert_int_equal(a[0], 0);
+            assert_int_equal(memcmp(a, a + 1, sizes[i] - 1), 0); // all bytes as the first
+            memset(a, 1, sizes[i]);
+            sr_free(a);
+        }
+    assert_null(sr_alloc_by(2, SIZE_MAX / 2, 4));
+    assert_null(sr_alloc_by(2, SIZE_MAX / 4, 1));
+}
+
 static void realloc_keeps_and_zeroes(void **state) {
     uint32_t *a = sr_alloc(5, sizeof *a);
     for (uint32_t i = 0; i < 5; i++)
@@ -112,6 +132,7 @@ int main(void) {
         cmocka_unit_test(sizes_are_checked),
         cmocka_unit_test(memory_is_aligned_and_zero),
         cmocka_unit_test(impossible_requests_fail),
+        cmocka_unit_test(threads_zero_what_was_used),
         cmocka_unit_test(realloc_keeps_and_zeroes),
         cmocka_unit_test(text_grows),
         cmocka_unit_test(text_reports_failure_at_the_end),
