@@ -190,6 +190,10 @@ static const cli_option table[] = {
      AT(nearest),
      .words = CLI_WORDS_FILE,
      .help = "write the index of each fake row's nearest real row, from 0, and its distance"},
+    {.name = "timings",
+     .type = CLI_FLAG,
+     AT(timings),
+     .help = "also tell how long reading, features and scores took (in the table and in JSON)"},
     CLI_THREADS(AT(o.threads)),
 };
 
@@ -212,6 +216,13 @@ static int parse(const cli_command *command, int argc, char **argv, evaluate_val
     return code;
 }
 
+// Seconds since *start, which becomes now.
+static double lap(double *start) {
+    const double before = *start;
+    *start = sr_seconds();
+    return *start - before;
+}
+
 static int run(const cli_command *command, int argc, char **argv) {
     evaluate_values v = {0};
     evaluate_side real = {0}, fake = {0};
@@ -223,15 +234,20 @@ static int run(const cli_command *command, int argc, char **argv) {
     if (code != CLI_GO)
         return code;
     cli_catch_signals();
+    evaluate_seconds *seconds = &scores.seconds;
+    double start = sr_seconds();
     sr_status status = cli_check_writable(v.nearest);
     if (status == SR_OK)
         status = evaluate_side_load(&v, "real", v.real, &real);
     if (status == SR_OK)
         status = evaluate_side_load(&v, "fake", v.fake, &fake);
+    seconds->reading = lap(&start);
     if (status == SR_OK)
         status = evaluate_extract(&v, &real, &fake, &features);
+    seconds->features = lap(&start);
     if (status == SR_OK)
         status = evaluate_compute(&v, &real, &fake, &features, &scores);
+    seconds->scores = lap(&start);
     cli_progress_clear();
     code =
         status == SR_OK ? evaluate_print(&v, &real, &fake, &features, &scores) : cli_status(status);

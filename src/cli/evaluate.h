@@ -14,7 +14,7 @@ typedef struct evaluate_values {
     sr_convention convention;
     sr_resize resize;
     sr_precision precision;
-    bool resize_given, precision_given, no_cache;
+    bool resize_given, precision_given, no_cache, timings;
     int format;
 } evaluate_values;
 
@@ -68,7 +68,13 @@ typedef struct evaluate_score {
 
 #define EVALUATE_SCORES_MAX (SR_METRIC_COUNT + SR_BANDWIDTHS_MAX + 16)
 
+// Seconds of the parts of the work.
+typedef struct evaluate_seconds {
+    double reading, features, scores;
+} evaluate_seconds;
+
 typedef struct evaluate_scores {
+    evaluate_seconds seconds;
     size_t n_real, n_fake, count;
     evaluate_score list[EVALUATE_SCORES_MAX];
     sr_text settings; // lines

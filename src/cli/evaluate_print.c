@@ -73,6 +73,10 @@ static int print_json(const evaluate_values *v, const evaluate_side *real,
         "settings", lines_json(sr_text_string(&r->settings)));
     if (root && r->classes)
         json_object_set_new(root, "classes", classes_json(r));
+    if (root && v->timings)
+        json_object_set_new(root, "seconds",
+                            json_pack("{s:f, s:f, s:f}", "reading", r->seconds.reading, "features",
+                                      r->seconds.features, "scores", r->seconds.scores));
     if (!root) // memory, or a name that is not UTF-8
         return cli_error("the result cannot be written as JSON: a name is not valid UTF-8");
     json_dumpf(root, stdout, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
@@ -138,6 +142,9 @@ static int print_table(const evaluate_values *v, const evaluate_side *real,
         printf("  %.*s\n", (int)length, at);
         at += length + (at[length] == '\n');
     }
+    if (v->timings)
+        printf("\nseconds\n  reading %.3g, features %.3g, scores %.3g\n", r->seconds.reading,
+               r->seconds.features, r->seconds.scores);
     return 0;
 }
 
