@@ -353,7 +353,8 @@ static sr_status run(sr_density_job *job) {
     bool stop = false;
     job->stop = &stop;
     clear(job);
-    openblas_set_num_threads(1);
+    if (blas != 1) // or it would start the threads that it has not
+        openblas_set_num_threads(1);
 #pragma omp parallel num_threads(sr_team_threads(job->team))
     {
         sr_density_scratch own;
@@ -366,7 +367,8 @@ static sr_status run(sr_density_job *job) {
             run_tiles(job, &own, &next, &done);
         sr_density_scratch_clear(&own);
     }
-    openblas_set_num_threads(blas);
+    if (blas != 1)
+        openblas_set_num_threads(blas);
     if (status)
         return sr_fail(status, "out of memory: scratch of induced densities");
     if (stop)

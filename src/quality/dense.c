@@ -13,12 +13,14 @@
 
 int sr_blas_alone(void) {
     int threads = openblas_get_num_threads();
-    openblas_set_num_threads(1);
+    if (threads != 1) // or it would start the threads that it has not
+        openblas_set_num_threads(1);
     return threads;
 }
 
 void sr_blas_restore(int threads) {
-    openblas_set_num_threads(threads);
+    if (threads != 1)
+        openblas_set_num_threads(threads);
 }
 
 void sr_multiply_transposed(size_t n, size_t k, size_t columns, const double *a, size_t a_pitch,
