@@ -39,9 +39,9 @@ static int finish(int status) {
     return status;
 }
 
-// When it is loaded OpenBLAS starts a thread a core, and they spin for a tenth of a second in the way
-// of ours. Here it only ever runs on the thread that calls it. (No header declares the function, and
-// another BLAS has none.)
+// When it is loaded OpenBLAS starts a thread a core, and they spin for a tenth of a second in the
+// way of ours. Here it only ever runs on the thread that calls it. (No header declares the
+// function, and another BLAS has none.)
 int blas_thread_shutdown_(void) __attribute__((weak));
 
 static void stop_blas_threads(void) {

@@ -78,6 +78,37 @@ void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigne
     }
 }
 
+// Rows k .. k + BLOCK of the factor are done: takes their products from the rows below.
+static void subtract_products(size_t dim, size_t k, double *a, unsigned threads) {
+    size_t below = k + BLOCK, across = below < dim ? (dim - below + BLOCK - 1) / BLOCK : 0;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t t = 0; t < across * across; t++) {
+        size_t i = below + t / across * BLOCK, j = below + t % across * BLOCK;
+        if (j < i)
+            continue;
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)sr_smaller(BLOCK, dim - i),
+                    (int)sr_smaller(BLOCK, dim - j), BLOCK, -1.0, a + k * dim + i, (int)dim,
+                    a + k * dim + j, (int)dim, 1.0, a + i * dim + j, (int)dim);
+    }
+}
+
+size_t sr_cholesky(size_t dim, double *a, unsigned threads) {
+    for (size_t k = 0; k < dim; k += BLOCK) {
+        double *corner = a + k * dim + k;
+        int rows = (int)sr_smaller(BLOCK, dim - k);
+        int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', rows, corner, (int)dim);
+        if (info) // its arguments are sound: nothing but a pivot that is not positive
+            return k + (size_t)(info > 0 ? info - 1 : 0);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+        for (size_t j = k + BLOCK; j < dim; j += BLOCK)
+            cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasTrans, CblasNonUnit, rows,
+                        (int)sr_smaller(BLOCK, dim - j), 1.0, corner, (int)dim, a + k * dim + j,
+                        (int)dim);
+        subtract_products(dim, k, a, threads);
+    }
+    return dim;
+}
+
 // Eigenvectors of the tridiagonal matrix, in double, are brought back to those of a in float: half
 // the time of the longest part. They are then orthogonal to 1e-6, the eigenvalues are not touched.
 static int solve_vectors(const sr_eigen_job *job) {

@@ -38,8 +38,6 @@
 void sr_frechet_destroy(sr_frechet *f) {
     if (!f)
         return;
-    if (f->factoring)
-        pthread_join(f->thread, NULL);
     for (size_t j = 0; j < f->jobs; j++)
         if (f->job[j].a != f->vectors) {
             sr_free(f->job[j].a);
@@ -279,13 +277,11 @@ static void free_sums(sr_frechet *f) {
 // Ends early where sums in float will not do.
 static sr_status prepare_all(sr_frechet *f, bool detail, sr_work *work) {
     sr_status status = prepare(f, work);
-    if (status == SR_OK)
-        status = sr_frechet_take(f, 0, f->ladder.n[0]);
-    if (status == SR_OK)
-        status = sr_frechet_join_factor(f);
     if (status != SR_OK || f->singular)
         return status;
-    status = prepare_spectra(f);
+    status = sr_frechet_take(f, 0, f->ladder.n[0]);
+    if (status == SR_OK)
+        status = prepare_spectra(f);
     if (status == SR_OK)
         status = choose_influences(f, detail);
     if (status == SR_OK)

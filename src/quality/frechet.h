@@ -5,9 +5,6 @@
 
 #include "metrics.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-
 #define SR_FRECHET_BLOCK 256       // rows and columns of a product, for one thread
 #define SR_FRECHET_NEGLIGIBLE 1e-5 // of the largest root: directions without variance have no say
 
@@ -26,25 +23,21 @@ struct sr_frechet {
     const sr_rows *real, *fake;
     const sr_metric_options *options;
     unsigned threads;
-    size_t dim, rank, block; // rows at a time
-    double trace_a;          // tr Ca
-    double *factor;          // (rank, dim); kept for eigenvectors
-    int *pivot;              // (dim): feature k of the factor is feature pivot[k] - 1
-    pthread_t thread;        // that makes the factor of a covariance
-    bool factoring;          // until it is joined
-    atomic_bool factored;
-    int factor_info, factor_rank; // what LAPACK said
-    double *rows;                 // (block, dim): scratch
-    size_t *order;                // (fake): the shuffle
-    double *vectors, *s;          // (rank, rank), (rank): of all rows
-    double *y_sum, y_squares;     // (dim): sums over the fake rows so far
-    sr_scatter *scatter;          // of the real rows, then of the fake rows so far
-    double *gram, *z_sum;         // or, when the factor is of rows, (rank, rank), (rank) of z = F y
-    bool narrow;                  // covariances are summed up in float,
-    bool singular;                // for which one of them turned out too near to singular
-    double *variance;             // (dim): of the real rows
-    bool errors;                  // standard errors are wanted
-    size_t influences[2];         // real and fake rows whose influences are wanted
+    size_t dim, rank, block;  // rows at a time
+    double trace_a;           // tr Ca
+    double *factor;           // (rank, dim); kept for eigenvectors
+    int *pivot;               // (dim): feature k of the factor is feature pivot[k] - 1
+    double *rows;             // (block, dim): scratch
+    size_t *order;            // (fake): the shuffle
+    double *vectors, *s;      // (rank, rank), (rank): of all rows
+    double *y_sum, y_squares; // (dim): sums over the fake rows so far
+    sr_scatter *scatter;      // of the real rows, then of the fake rows so far
+    double *gram, *z_sum;     // or, when the factor is of rows, (rank, rank), (rank) of z = F y
+    bool narrow;              // covariances are summed up in float,
+    bool singular;            // for which one of them turned out too near to singular
+    double *variance;         // (dim): of the real rows
+    bool errors;              // standard errors are wanted
+    size_t influences[2];     // real and fake rows whose influences are wanted
     size_t *real_order; // (influences[0]): these rows; of the fake ones, the first of the shuffle
     sr_ladder ladder;
     size_t jobs, at[SR_FRECHET_JOBS]; // at: the places of their sizes
@@ -64,9 +57,8 @@ static inline bool sr_frechet_wants_vectors(const sr_frechet *f) {
 // ---- frechet_sums.c -----------------------------------------------------------------------------
 
 double sr_squares(size_t n, const double *x); // sum of them
-// Starts F; of a covariance it is there, and the rank with it, after sr_frechet_join_factor.
+// F and the rank.
 sr_status sr_frechet_factor(sr_frechet *f, sr_work *work);
-sr_status sr_frechet_join_factor(sr_frechet *f);
 // Takes in fake rows [first, last) of the shuffle.
 sr_status sr_frechet_take(sr_frechet *f, size_t first, size_t last);
 // m (rank, rank; from the diagonal on; room for so many values) = F Cb F', Cb of the first n fake

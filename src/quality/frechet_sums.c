@@ -7,22 +7,15 @@
 #include <math.h>
 #include <string.h>
 
-#define ALONE_DIM 256 // below, a factor is not worth a thread
 // Of a feature's variance, what must be left of it given the others for sums in float: they are
 // right to 1e-7, so that a root of what is left is right to 1e-4, and of many directions to less.
 #define SINGULAR 1e-5
-
-// Threads that nothing keeps busy.
-static unsigned team(const sr_frechet *f) {
-    bool busy = f->factoring && !atomic_load(&f->factored);
-    return f->threads - (busy && f->threads > 1);
-}
 
 // f->rows = rows [first, first + count), centred, features in their order or in the factor's.
 void sr_frechet_centre(const sr_frechet *f, const sr_rows *x, const size_t *order, size_t first,
                        size_t count, const int *pivot) {
     size_t dim = f->dim;
-#pragma omp parallel for num_threads(team(f))
+#pragma omp parallel for num_threads(f->threads)
     for (size_t i = 0; i < count; i++) {
         size_t row = order ? order[first + i] : first + i;
         for (size_t k = 0; k < dim; k++) {
@@ -76,29 +69,45 @@ static sr_status real_covariance(sr_frechet *f) {
     return status;
 }
 
-// Pivoted Cholesky; in the features' order, in a third of the time, where a covariance that turns
-// out nearly singular is not wanted anyway. LAPACK's column c of L is our row c of F.
-static void *factorise(void *user) {
-    sr_frechet *f = user;
-    int dim = (int)f->dim;
+// Whether a feature's variance given the features before it is next to nothing: what is left of it
+// may be what float made of 0, whose root a distance would see.
+static bool real_singular(const sr_frechet *f) {
+    size_t alive = 0;
+    for (size_t d = 0; d < f->dim; d++)
+        alive += f->variance[d] > 0;
+    for (size_t k = 0; k < f->rank; k++) {
+        double root = f->factor[k * f->dim + k], all = f->variance[f->pivot[k] - 1];
+        if (root * root < SINGULAR * all)
+            return true;
+    }
+    return f->rank < alive;
+}
+
+// F of the covariance in f->factor, and the rank: Cholesky's factor, pivoted unless a covariance
+// that turns out nearly singular is not wanted anyway.
+static sr_status factorise(sr_frechet *f) {
+    size_t dim = f->dim;
     bool constant = false;
-    for (int d = 0; d < dim; d++) {
-        f->pivot[d] = d + 1;
+    int rank;
+    for (size_t d = 0; d < dim; d++) {
+        f->pivot[d] = (int)d + 1;
         constant |= f->variance[d] <= 0;
     }
     if (f->narrow && !constant) {
-        f->factor_info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', dim, f->factor, dim);
-        f->factor_rank = f->factor_info > 0 ? f->factor_info - 1 : dim;
-    } else {
-        f->factor_info =
-            LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', dim, f->factor, dim, f->pivot, &f->factor_rank,
-                           -1.0); // tolerance: dim x 2^-53 of the largest variance
+        f->rank = sr_cholesky(dim, f->factor, f->threads);
+    } else { // LAPACK's column c of L is our row c of F
+        int info = LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', (int)dim, f->factor, (int)dim, f->pivot,
+                                  &rank, -1.0); // tolerance: dim x 2^-53 of the largest variance
+        if (info < 0)
+            return sr_fail(SR_ERROR_LIBRARY, "dpstrf returned %d", info);
+        f->rank = f->trace_a > 0 ? (size_t)rank : 0; // it finds no rank where all variances are 0
     }
-    atomic_store(&f->factored, true);
-    return NULL;
+    for (size_t c = 0; c < f->rank; c++)
+        memset(f->factor + c * dim, 0, c * sizeof(double));
+    f->singular = f->narrow && real_singular(f);
+    return SR_OK;
 }
 
-// Starts what join_factor() ends: LAPACK leaves the other threads to the fake rows.
 static sr_status factor_covariance(sr_frechet *f, sr_work *work) {
     size_t dim = f->dim;
     sr_frame frame;
@@ -113,13 +122,7 @@ static sr_status factor_covariance(sr_frechet *f, sr_work *work) {
             sr_scatter_create(dim, f->block, f->narrow ? &frame : NULL, f->threads, &f->scatter);
     if (status == SR_OK)
         status = real_covariance(f);
-    if (status != SR_OK)
-        return status;
-    f->factoring =
-        f->threads > 1 && dim >= ALONE_DIM && pthread_create(&f->thread, NULL, factorise, f) == 0;
-    if (!f->factoring)
-        factorise(f);
-    return SR_OK;
+    return status == SR_OK ? factorise(f) : status;
 }
 
 sr_status sr_frechet_factor(sr_frechet *f, sr_work *work) {
@@ -131,20 +134,6 @@ sr_status sr_frechet_factor(sr_frechet *f, sr_work *work) {
     f->gram = sr_alloc(f->rank, f->rank * sizeof(double));
     f->z_sum = sr_alloc(f->rank, sizeof(double));
     return f->gram && f->z_sum ? SR_OK : SR_ERROR_MEMORY;
-}
-
-// Whether a feature's variance given the features before it is next to nothing: what is left of it
-// may be what float made of 0, whose root a distance would see.
-static bool real_singular(const sr_frechet *f) {
-    size_t alive = 0;
-    for (size_t d = 0; d < f->dim; d++)
-        alive += f->variance[d] > 0;
-    for (size_t k = 0; k < f->rank; k++) {
-        double root = f->factor[k * f->dim + k], all = f->variance[f->pivot[k] - 1];
-        if (root * root < SINGULAR * all)
-            return true;
-    }
-    return f->rank < alive;
 }
 
 // The same of the fake rows' covariance c (dim, dim), by a factorisation in float.
@@ -160,22 +149,6 @@ static sr_status fake_singular(const sr_frechet *f, const double *c, bool *singu
     for (size_t d = 0; d < dim && !*singular; d++)
         *singular = (double)l[d * dim + d] * l[d * dim + d] < SINGULAR * c[d * dim + d];
     sr_free(l);
-    return SR_OK;
-}
-
-sr_status sr_frechet_join_factor(sr_frechet *f) {
-    if (!f->pivot)
-        return SR_OK;
-    if (f->factoring)
-        pthread_join(f->thread, NULL);
-    f->factoring = false;
-    if (f->factor_info < 0)
-        return sr_fail(SR_ERROR_LIBRARY, "a Cholesky factorisation returned %d", f->factor_info);
-    // Of variances that are all 0 LAPACK finds no rank.
-    f->rank = f->trace_a > 0 ? (size_t)f->factor_rank : 0;
-    for (size_t c = 0; c < f->rank; c++)
-        memset(f->factor + c * f->dim, 0, c * sizeof(double));
-    f->singular = f->narrow && real_singular(f);
     return SR_OK;
 }
 
@@ -293,10 +266,10 @@ sr_status sr_frechet_take(sr_frechet *f, size_t first, size_t last) {
     for (; first < last; first += f->block) {
         size_t count = sr_smaller(f->block, last - first);
         sr_frechet_centre(f, f->fake, f->order, first, count, NULL);
-        column_sums(count, dim, f->rows, f->y_sum, team(f));
+        column_sums(count, dim, f->rows, f->y_sum, f->threads);
         f->y_squares += sr_squares(count * dim, f->rows);
         if (f->pivot) {
-            sr_scatter_add(f->scatter, count, f->rows, team(f));
+            sr_scatter_add(f->scatter, count, f->rows, f->threads);
         } else {
             project(f, count, z);
             sr_gram_add(count, rank, z, f->gram, f->threads);

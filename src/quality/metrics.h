@@ -382,6 +382,9 @@ void sr_narrow(size_t n, const double *x, float *out, unsigned threads);
 void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads);
 // Likewise for rows in float, whose products are sums in float of up to 512 rows, added in double.
 void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigned threads);
+// Cholesky: a (dim, dim; from the diagonal on) becomes F, a = F' F. The rows of F that there are:
+// fewer than dim where a is not positive definite.
+size_t sr_cholesky(size_t dim, double *a, unsigned threads);
 // Sums of x x' over rows of many features, which come block by block.
 typedef struct sr_scatter sr_scatter;
 // block: the most rows of one. frame (its directions alone matter): products in float, which is

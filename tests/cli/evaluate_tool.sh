@@ -50,6 +50,14 @@ for name in kid_subsets c2st_accuracy vendi; do
     same one all "$name alone"
 done
 
+# how long the parts took: only when asked, as no two runs are alike
+works_on_rings --format json --metrics frechet
+lacks '"seconds"'
+works_on_rings --format json --metrics frechet --timings
+has '"seconds": {"reading": [0-9.e-]*, "features": [0-9.e-]*, "scores": [0-9.e-]*}'
+works_on_rings --metrics frechet --timings
+has '^  reading [0-9.e-]*, features [0-9.e-]*, scores [0-9.e-]*$'
+
 # conventions and what goes before them
 works_on_rings --convention torch-fidelity --kid-subset-size 100
 has 'k 3, distance <= radius'
