@@ -268,9 +268,10 @@ class QualityTable(unittest.TestCase):
             self.assertLessEqual(len({line.count("|") for line in part.splitlines() if line.startswith("|")}), 1)
 
     def test_failures_have_a_reason(self):
-        for answer in ("", "{}", '{"metrics": 3}', '{"metrics": {"kid": {}}}'):
+        for answer in ("", "{}", '{"metrics": 3}', '{"metrics": {"kid": {}}}', '{"metrics": {}}',
+                       '{"metrics": {}, "seconds": {"scores": null}}'):
             with self.assertRaises(quality.Failed):
-                quality.values_of(answer)
+                quality.answer_of(answer)
         with self.assertRaisesRegex(quality.Failed, "--real DATA is missing"):
             quality.run([SHORTRUN, "evaluate"], dict(os.environ))
         with self.assertRaisesRegex(quality.Failed, "No such file"):
