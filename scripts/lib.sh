@@ -99,7 +99,8 @@ run_tests() {
     shift
     log="$folder/meson-logs/testlog.json"
     rm -f "$log"
-    OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" meson test -C "$folder" --no-rebuild --print-errorlogs "$@" || true # the log says what failed
+    OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" \
+        meson test -C "$folder" --no-rebuild --print-errorlogs "$@" || true # the log says what failed
     if [ ! -s "$log" ]; then
         count_fail "$folder: no test ran"
         return
