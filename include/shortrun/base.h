@@ -68,8 +68,8 @@ SR_API const char *sr_error_message(void);
 // product overflows or memory is short. A request of 0 bytes gives a valid pointer. Release with
 // sr_free.
 SR_API void *sr_alloc(size_t count, size_t size) SR_MUST_CHECK;
-// The same, zeroed by so many threads: for much memory, whose pages the kernel hands out when they
-// are first touched, on a virtual machine at half a GB a second and thread.
+// The same, zeroed by so many threads (0: all): for much memory, whose pages the kernel hands out
+// when they are first touched, on a virtual machine at half a GB a second and thread.
 SR_API void *sr_alloc_by(unsigned threads, size_t count, size_t size) SR_MUST_CHECK;
 // Grows or shrinks memory from sr_alloc, keeping min(old_count, count) items; new bytes are zero.
 // On failure NULL, and `old` stays valid.
@@ -135,6 +135,15 @@ SR_API double sr_seconds(void);       // monotonic clock, seconds
 SR_API uint64_t sr_peak_memory(void); // peak resident set of the process, bytes; 0 where unknown
 // Number of threads a driver uses for a request: 0 means all hardware threads of sr_cpu.
 SR_API unsigned sr_threads_resolve(unsigned requested);
+
+// OpenBLAS runs on the calling thread alone between these two, so that no result depends on its
+// threads; the first returns what the second wants.
+SR_API int sr_blas_alone(void);
+SR_API void sr_blas_restore(int threads);
+// Ends OpenBLAS's threads for good. It starts one a core when it is loaded, and they spin for a
+// tenth of a second in the way of ours. For programs that never run it on more than the calling
+// thread.
+SR_API void sr_blas_stop_threads(void);
 
 // ---- progress -----------------------------------------------------------------------------------
 

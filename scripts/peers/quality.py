@@ -188,7 +188,8 @@ def our_name(metrics: tuple[str, ...], more: tuple[str, ...] = ()) -> str:
 
 def our_unit(metrics: tuple[str, ...], more: tuple[str, ...], folder: str, options) -> Unit:
     command = [options.shortrun, "evaluate", "--real", f"{folder}/real.npy", "--fake", f"{folder}/fake.npy",
-               "--features", "none", "--metrics", ",".join(metrics), *more, "--k", options.k, "--format", "json", "--timings"]
+               "--features", "none", "--metrics", ",".join(metrics), *more, "--k", options.k, "--format", "json",
+               "--timings"]
 
     def measure():
         text, seconds, peak = run(command, dict(os.environ))
@@ -260,8 +261,8 @@ def time_rows(report: dict) -> list[list[str]]:
         theirs = find(report, "package", case.name)
         ours = find(report, "shortrun", our_name(case.metrics))
         rows.append([case.package, case.function, spread(theirs), ", ".join(case.metrics), spread(ours),
-                     spread(ours, "command_seconds"), ratio(seconds_of(theirs), seconds_of(ours)), number(peak_of(theirs), ".0f"),
-                     number(peak_of(ours), ".0f")])
+                     spread(ours, "command_seconds"), ratio(seconds_of(theirs), seconds_of(ours)),
+                     number(peak_of(theirs), ".0f"), number(peak_of(ours), ".0f")])
     return rows
 
 

@@ -59,6 +59,7 @@ void *sr_alloc_by(unsigned threads, size_t count, size_t size) {
         return NULL;
     if (bytes < ALONE)
         return memset(memory, 0, bytes);
+    threads = sr_threads_resolve(threads);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t at = 0; at < bytes; at += HUGE_PAGE)
         memset(memory + at, 0, bytes - at < HUGE_PAGE ? bytes - at : HUGE_PAGE);

@@ -1,7 +1,6 @@
 // shortrun: the program. Finds the command and hands over; every command is in a file of its own.
 #include "cli/cli.h"
 
-#include <cblas.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,19 +38,8 @@ static int finish(int status) {
     return status;
 }
 
-// When it is loaded OpenBLAS starts a thread a core, and they spin for a tenth of a second in the
-// way of ours. Here it only ever runs on the thread that calls it. (No header declares the
-// function, and another BLAS has none.)
-int blas_thread_shutdown_(void) __attribute__((weak));
-
-static void stop_blas_threads(void) {
-    openblas_set_num_threads(1);
-    if (blas_thread_shutdown_)
-        blas_thread_shutdown_();
-}
-
 int main(int argc, char **argv) {
-    stop_blas_threads();
+    sr_blas_stop_threads();
     if (argc < 2) {
         cli_error("expected a command; shortrun --help lists them");
         return 2;

@@ -5,7 +5,6 @@
 #include "density/work.h"
 #include "dynamics/runge_kutta.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -347,14 +346,12 @@ static void run_tiles(const sr_density_job *job, sr_density_scratch *own, size_t
 }
 
 static sr_status run(sr_density_job *job) {
-    const int blas = openblas_get_num_threads();
     sr_status status = SR_OK;
     size_t next = 1, done = 0;
     bool stop = false;
     job->stop = &stop;
     clear(job);
-    if (blas != 1) // or it would start the threads that it has not
-        openblas_set_num_threads(1);
+    const int blas = sr_blas_alone();
 #pragma omp parallel num_threads(sr_team_threads(job->team))
     {
         sr_density_scratch own;
@@ -367,8 +364,7 @@ static sr_status run(sr_density_job *job) {
             run_tiles(job, &own, &next, &done);
         sr_density_scratch_clear(&own);
     }
-    if (blas != 1)
-        openblas_set_num_threads(blas);
+    sr_blas_restore(blas);
     if (status)
         return sr_fail(status, "out of memory: scratch of induced densities");
     if (stop)

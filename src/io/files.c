@@ -185,7 +185,7 @@ static sr_status too_long(const char *path, const char *what, size_t limit) {
 static sr_status read_all(int fd, const char *path, size_t expected, size_t limit, char **bytes,
                           size_t *count) {
     size_t capacity = expected + 2, length = 0; // NUL, and one more so that the end is seen
-    char *data = sr_alloc_by(sr_threads_resolve(0), capacity, 1);
+    char *data = sr_alloc_by(0, capacity, 1);
     if (!data)
         return sr_fail_context(SR_ERROR_MEMORY, "%s: ", path);
     for (;;) {

@@ -11,18 +11,6 @@
 #define NARROW_DIM 1024 // of matrices whose eigenvectors are finished in float
 #define NARROW_ROWS 512 // whose products are one sum in float
 
-int sr_blas_alone(void) {
-    int threads = openblas_get_num_threads();
-    if (threads != 1) // or it would start the threads that it has not
-        openblas_set_num_threads(1);
-    return threads;
-}
-
-void sr_blas_restore(int threads) {
-    if (threads != 1)
-        openblas_set_num_threads(threads);
-}
-
 void sr_multiply_transposed(size_t n, size_t k, size_t columns, const double *a, size_t a_pitch,
                             const double *b, size_t b_pitch, double *c, unsigned threads) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
@@ -32,7 +20,9 @@ void sr_multiply_transposed(size_t n, size_t k, size_t columns, const double *a,
                     c + i * columns, (int)columns);
 }
 
-void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads) {
+// c += factor x' x, x (n, dim), c (dim, dim) from the diagonal on; rows of both are `pitch` apart.
+static void add_products(size_t n, size_t dim, size_t pitch, double factor, const double *x,
+                         double *c, unsigned threads) {
     size_t across = (dim + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t t = 0; t < across * across; t++) {
@@ -40,9 +30,14 @@ void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned thre
         if (j < i)
             continue;
         size_t rows = sr_smaller(BLOCK, dim - i), columns = sr_smaller(BLOCK, dim - j);
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)n, 1.0,
-                    x + i, (int)dim, x + j, (int)dim, 1.0, c + i * dim + j, (int)dim);
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)n,
+                    factor, x + i, (int)pitch, x + j, (int)pitch, 1.0, c + i * pitch + j,
+                    (int)pitch);
     }
+}
+
+void sr_gram_add(size_t n, size_t dim, const double *x, double *c, unsigned threads) {
+    add_products(n, dim, dim, 1, x, c, threads);
 }
 
 void sr_narrow(size_t n, const double *x, float *out, unsigned threads) {
@@ -78,20 +73,6 @@ void sr_gram_add_narrow(size_t n, size_t dim, const float *x, double *c, unsigne
     }
 }
 
-// Rows k .. k + BLOCK of the factor are done: takes their products from the rows below.
-static void subtract_products(size_t dim, size_t k, double *a, unsigned threads) {
-    size_t below = k + BLOCK, across = below < dim ? (dim - below + BLOCK - 1) / BLOCK : 0;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t t = 0; t < across * across; t++) {
-        size_t i = below + t / across * BLOCK, j = below + t % across * BLOCK;
-        if (j < i)
-            continue;
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)sr_smaller(BLOCK, dim - i),
-                    (int)sr_smaller(BLOCK, dim - j), BLOCK, -1.0, a + k * dim + i, (int)dim,
-                    a + k * dim + j, (int)dim, 1.0, a + i * dim + j, (int)dim);
-    }
-}
-
 size_t sr_cholesky(size_t dim, double *a, unsigned threads) {
     for (size_t k = 0; k < dim; k += BLOCK) {
         double *corner = a + k * dim + k;
@@ -104,7 +85,10 @@ size_t sr_cholesky(size_t dim, double *a, unsigned threads) {
             cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasTrans, CblasNonUnit, rows,
                         (int)sr_smaller(BLOCK, dim - j), 1.0, corner, (int)dim, a + k * dim + j,
                         (int)dim);
-        subtract_products(dim, k, a, threads);
+        size_t below = k + BLOCK; // from these rows on, the products are taken away
+        if (below < dim)
+            add_products(BLOCK, dim - below, dim, -1, a + k * dim + below, a + below * dim + below,
+                         threads);
     }
     return dim;
 }

@@ -143,11 +143,13 @@ static sr_status solve(sr_frechet *f, size_t count, sr_eigen_job *batch, const s
 }
 
 // The matrix of size i as a job for the queue; that of all rows with its eigenvectors.
-static sr_status add_job(sr_frechet *f, size_t i, bool vectors) {
+static sr_status add_job(sr_frechet *f, size_t i) {
     size_t rank = f->rank, j = f->jobs;
     bool last = i == f->ladder.count - 1;
-    f->job[j] =
-        (sr_eigen_job){.vectors = last && vectors, .dim = rank, .a = f->vectors, .values = f->s};
+    f->job[j] = (sr_eigen_job){.vectors = last && sr_frechet_wants_vectors(f),
+                               .dim = rank,
+                               .a = f->vectors,
+                               .values = f->s};
     if (!last) {
         f->job[j].a = sr_alloc_by(f->threads, sr_frechet_room(f), sizeof(double));
         f->job[j].values = sr_alloc(rank, sizeof(double));
@@ -161,7 +163,7 @@ static sr_status add_job(sr_frechet *f, size_t i, bool vectors) {
 
 // l->plain of all sizes, the first of which is taken in. Where there is no expansion, l->root of
 // all but the last: matrices in batches, one a thread; the others become jobs.
-static sr_status climb(sr_frechet *f, bool vectors) {
+static sr_status climb(sr_frechet *f) {
     sr_ladder *l = &f->ladder;
     size_t rank = f->rank, most = f->threads < 4 ? f->threads : 4, square = sr_frechet_room(f),
            count = 0;
@@ -176,7 +178,7 @@ static sr_status climb(sr_frechet *f, bool vectors) {
             break;
         l->plain[i] = sr_frechet_plain_terms(f, l->n[i]);
         if (i == last || (l->expanded && sr_ladder_solved(l, i))) {
-            status = add_job(f, i, vectors);
+            status = add_job(f, i);
         } else if (!l->expanded) {
             batch[count] = (sr_eigen_job){
                 .dim = rank, .a = m + count * square, .values = values + count * rank};
@@ -253,7 +255,7 @@ static sr_status choose_influences(sr_frechet *f, bool detail) {
     const size_t n = f->real->n, m = f->fake->n;
     if (f->errors)
         f->influences[0] = detail || !f->pivot ? n : sr_influence_rows(n, f->dim);
-    if (f->errors || f->ladder.expanded)
+    if (sr_frechet_wants_vectors(f))
         f->influences[1] = detail || f->ladder.expanded ? m : sr_influence_rows(m, f->dim);
     f->real_order = sr_alloc(f->influences[0], sizeof *f->real_order);
     if (!f->real_order)
@@ -285,7 +287,7 @@ static sr_status prepare_all(sr_frechet *f, bool detail, sr_work *work) {
     if (status == SR_OK)
         status = choose_influences(f, detail);
     if (status == SR_OK)
-        status = climb(f, sr_frechet_wants_vectors(f));
+        status = climb(f);
     free_sums(f);
     return status;
 }

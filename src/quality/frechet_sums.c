@@ -88,7 +88,6 @@ static bool real_singular(const sr_frechet *f) {
 static sr_status factorise(sr_frechet *f) {
     size_t dim = f->dim;
     bool constant = false;
-    int rank;
     for (size_t d = 0; d < dim; d++) {
         f->pivot[d] = (int)d + 1;
         constant |= f->variance[d] <= 0;
@@ -96,7 +95,8 @@ static sr_status factorise(sr_frechet *f) {
     if (f->narrow && !constant) {
         f->rank = sr_cholesky(dim, f->factor, f->threads);
     } else { // LAPACK's column c of L is our row c of F
-        int info = LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', (int)dim, f->factor, (int)dim, f->pivot,
+        int rank,
+            info = LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', (int)dim, f->factor, (int)dim, f->pivot,
                                   &rank, -1.0); // tolerance: dim x 2^-53 of the largest variance
         if (info < 0)
             return sr_fail(SR_ERROR_LIBRARY, "dpstrf returned %d", info);
@@ -203,8 +203,9 @@ sr_status sr_frechet_covariance(sr_frechet *f, size_t n, double *m) {
         return SR_OK;
     }
     double *sums = NULL, *c = m; // m holds Cb for a while
+    bool all = n == f->fake->n;
     sr_status status = SR_OK;
-    if (n == f->fake->n) {
+    if (all) {
         status = sr_scatter_finish(f->scatter, &sums, f->threads);
     } else {
         sums = sr_alloc_by(f->threads, dim, dim * sizeof *sums);
@@ -218,7 +219,7 @@ sr_status sr_frechet_covariance(sr_frechet *f, size_t n, double *m) {
                 size_t a = (size_t)f->pivot[i] - 1, b = (size_t)f->pivot[j] - 1;
                 c[i * dim + j] = a < b ? sums[a * dim + b] : sums[b * dim + a];
             }
-        if (f->narrow && n == f->fake->n)
+        if (f->narrow && all)
             status = fake_singular(f, c, &f->singular);
         if (status == SR_OK)
             both_sides(f, c, sums, m);

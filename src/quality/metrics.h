@@ -365,10 +365,6 @@ void sr_projections_draw(uint64_t seed, size_t count, size_t dim, float *out);
 
 // ---- dense matrices in double, by blocks of rows over threads -----------------------------------
 
-// OpenBLAS runs on the calling thread alone between these two, so that no result depends on its
-// threads.
-int sr_blas_alone(void);
-void sr_blas_restore(int threads);
 // c (n, columns) = a (n, k; a_pitch apart) b', b (columns, k; b_pitch apart).
 void sr_multiply_transposed(size_t n, size_t k, size_t columns, const double *a, size_t a_pitch,
                             const double *b, size_t b_pitch, double *c, unsigned threads);

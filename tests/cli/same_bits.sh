@@ -7,10 +7,12 @@ now() {
     date +%s%N
 }
 # A run of a second or two: noise, persistent chains, averages and spectral norm are all in it.
+settings="--dataset pinwheel --model mlp:dim=2,widths=64x64,activation=silu --iterations 1000
+    --batch 100 --steps 5 --noise 0.05 --start persistent --average 0.99 --spectral-iterations 1
+    --checkpoint-every 0"
+# shellcheck disable=SC2086 # a list of options
 train() {
-    "$program" train --dataset pinwheel --model mlp:dim=2,widths=64x64,activation=silu --iterations 1000 \
-        --batch 100 --steps 5 --noise 0.05 --start persistent --average 0.99 --spectral-iterations 1 \
-        --checkpoint-every 0 "$@"
+    "$program" train $settings "$@"
 }
 
 works train --threads 1 --output one.safetensors
@@ -31,9 +33,8 @@ kills=0
 attempts=0
 while [ $kills -lt 10 ] && [ $attempts -lt 40 ]; do
     attempts=$((attempts + 1))
-    "$program" train --dataset pinwheel --model mlp:dim=2,widths=64x64,activation=silu --iterations 1000 \
-        --batch 100 --steps 5 --noise 0.05 --start persistent --average 0.99 --spectral-iterations 1 \
-        --checkpoint-every 0 --threads 2 --output killed.safetensors >/dev/null 2>&1 &
+    # shellcheck disable=SC2086 # the program itself, not a function: its process is what is killed
+    "$program" train $settings --threads 2 --output killed.safetensors >/dev/null 2>&1 &
     child=$!
     sleep "$(awk -v seed="$((seed + attempts))" -v ms="$took" \
         'BEGIN { srand(seed); printf "%.3f", 0.02 + rand() * ms / 10000 }')"
